@@ -1,0 +1,25 @@
+// onnxruntime-web on one thread, its WebAssembly given as gzipped bytes.
+import * as ort from "onnxruntime-web/wasm";
+
+ort.env.wasm.numThreads = 1;
+ort.env.logLevel = "error";
+
+let ready;
+
+async function gunzip(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/** Load the runtime once for the whole page; `wasm` returns the gzipped bytes. */
+export function loadRuntime(wasm) {
+  ready ??= (async () => {
+    ort.env.wasm.wasmBinary = await gunzip(await wasm());
+    return ort;
+  })();
+  return ready;
+}
+
+export function bytesFromBase64(text) {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+}

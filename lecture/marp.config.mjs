@@ -1,0 +1,6 @@
+import LectureEngine from "./engine.mjs";
+
+export default {
+  engine: (options) => new LectureEngine(options),
+  options: { looseYAML: false },
+};

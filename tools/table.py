@@ -1,0 +1,89 @@
+"""The two generated parts of the README: the map of the sections, and the results."""
+
+import json
+import re
+import sys
+
+import nbformat
+
+from utils import ROOT
+from utils.results import recorded
+
+README = ROOT / "README.md"
+
+
+def title(path):
+    """The first heading of a notebook or a deck."""
+    if path.suffix == ".ipynb":
+        text = "\n".join(
+            c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"
+        )
+    else:
+        text = path.read_text(encoding="utf-8")
+    return re.search(r"^# (.+)$", text, re.M).group(1)
+
+
+def sections():
+    """What there is, by section number: (number, deck, notebooks, figures, tests)."""
+    found = []
+    for deck in sorted((ROOT / "lecture").glob("[0-9][0-9]_*.md")):
+        number = deck.name[:2]
+        found.append(
+            (
+                number,
+                deck,
+                sorted((ROOT / "notebooks").glob(f"{number}[a-z]_*.ipynb")),
+                sorted((ROOT / "figures").glob(f"{number}_*")),
+                sorted((ROOT / "tests").glob(f"test_{number}*.py")),
+            )
+        )
+    return found
+
+
+def section_map():
+    """The map as a Markdown table."""
+
+    def link(path, text):
+        return f"[{text}]({path.relative_to(ROOT).as_posix()})"
+
+    lines = ["| section | deck | notebooks | figures | tests |", "|---|---|---|---|---|"]
+    for number, deck, notebooks, figures, tests in sections():
+        cells = [
+            f"{int(number)} {title(deck)}",
+            link(deck, deck.stem),
+            "<br>".join(link(n, f"{n.stem[:3]} {title(n)}") for n in notebooks),
+            "<br>".join(link(f, f.name) for f in figures),
+            "<br>".join(link(t, t.stem) for t in tests),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def results_table():
+    """The headlines of results/headlines.json over all seeds recorded."""
+    lines = ["| notebook | measured | seeds | mean | lowest to highest | beside |"]
+    lines.append("|---|---|---|---|---|---|")
+    headlines = json.loads((ROOT / "results/headlines.json").read_text(encoding="utf-8"))
+    for notebook, what, key, digits, beside in headlines:
+        values = [seed[key] for seed in recorded(notebook).values() if key in seed]
+        mean = sum(values) / len(values)
+        span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+        cells = [notebook[:3], what, str(len(values)), f"**{mean:.{digits}f}**", span, beside]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def filled():
+    """The README with both parts up to date."""
+    text = README.read_text(encoding="utf-8")
+    for name, part in (("map", section_map()), ("results", results_table())):
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
+        if count != 1:
+            sys.exit(f"README.md needs one part between <!-- {name} --> and <!-- end {name} -->")
+    return text
+
+
+def write():
+    README.write_text(filled(), encoding="utf-8")
+    return 0

@@ -1,0 +1,28 @@
+"""What the notebooks share: data, progress, style, checks, sliders. No model lives here.
+
+Importing this package settles PyTorch's threads. Its default is one per core that spins while it
+waits; a small model on a machine with a busy neighbour (a browser is one) then trains ten times
+slower. The models of this course are small: one thread trains them as fast as two, and never
+waits. Where more pay off (wide convolutions), the threads asked for sleep while they wait.
+"""
+
+import os
+import pathlib
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is loaded
+
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+torch.set_num_threads(int(os.environ.get("LECTURE_THREADS", "1")))
+
+
+def output_root():
+    """Where figures, results and live models are written: the project, or $LECTURE_OUT."""
+    return pathlib.Path(os.environ.get("LECTURE_OUT", ROOT))
+
+
+def source_mark():
+    """The hash of the notebook being executed by `make notebooks`; empty in a live session."""
+    return os.environ.get("LECTURE_SOURCE", "")

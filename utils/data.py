@@ -1,0 +1,40 @@
+"""The data of the course: shipped with scikit-learn or made here, never fetched."""
+
+from typing import NamedTuple
+
+import torch
+from sklearn.datasets import load_digits
+
+GREY_LEVELS = 17
+
+
+class Split(NamedTuple):
+    """Images and their labels."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+class Digits(NamedTuple):
+    """Handwritten digits, split by position in the file and so by writer."""
+
+    train: Split
+    valid: Split
+    test: Split
+
+
+def digits():
+    """1797 handwritten digits of 8 x 8 pixels: 1000 to train, 350 to validate, 447 to test.
+
+    `x` is (N, 64) float32 with whole numbers 0..16: how many of the 4 x 4 dots of a scanned
+    bitmap are inked under that pixel. `y` is (N,) int64. The file is ordered by writer, so the
+    test writers are new.
+
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
+    Learning Repository (1998), as shipped with scikit-learn.
+    """
+    raw = load_digits()
+    x = torch.tensor(raw.data, dtype=torch.float32)
+    y = torch.tensor(raw.target, dtype=torch.int64)
+    cuts = [slice(0, 1000), slice(1000, 1350), slice(1350, None)]
+    return Digits(*(Split(x[cut], y[cut]) for cut in cuts))

@@ -1,0 +1,205 @@
+"""Sliders on a model, alive in the browser: notebook, slide and static page show the same files.
+
+`export` turns a module into lecture/live/<name>.onnx and .json. `Explorer` is the widget that shows
+them in a notebook. The model runs in the browser, so a drag never waits for the kernel.
+"""
+
+import base64
+import io
+import json
+import logging
+import warnings
+
+import anywidget
+import numpy as np
+import onnxruntime
+import torch
+import traitlets
+from ipywidgets import Widget, widget_serialization
+from PIL import Image
+
+from utils import ROOT, output_root, source_mark
+from utils.show import small_png
+from utils.store import try_write
+from utils.style import role
+
+BUNDLE = ROOT / "build" / "explorer"
+
+
+def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):
+    """Two entries of the code as one square pad, each from -limit to limit.
+
+    `background` is a matplotlib figure whose single axes fill it and cover the same square.
+    """
+    control = {"kind": "pad", "labels": list(labels), "min": -limit, "max": limit, "step": step}
+    control |= {"value": list(value), "random": "normal"}
+    if background is not None:
+        control["background"] = _png_of_figure(background)
+    return control
+
+
+def slider(label, *, low, high, value=0.0, step=0.05, random="normal", names=None):
+    """One entry of the code as a slider. `names` are shown in place of whole numbers."""
+    control = {"kind": "slider", "label": label, "min": low, "max": high, "step": step}
+    control |= {"value": value, "random": random}
+    if names is not None:
+        control["names"] = list(names)
+    return control
+
+
+def export(name, module, controls, *, title, picture, still, path, caption=None):
+    """Write a module for the browser, and return the greatest difference from torch found.
+
+    `module` maps u (1, K), the values of all controls in order, to a dict with "image"
+    (N, C, H, W) in [0, 1] and whatever `caption` names. `picture` describes the image to those who
+    do not see it; `still` = (figure name, alt text) stands where nothing can move. `path` is the
+    list of values that the play button walks. `caption` = {output, text, labels} names the largest
+    entry of an output below the picture.
+    """
+    module = module.eval().cpu()
+    start = torch.tensor([[v for c in controls for v in np.ravel(c["value"])]], dtype=torch.float32)
+    outputs = module(start)
+    onnx = _onnx_bytes(module, start, list(outputs))
+    spec = {
+        "name": name, "title": title, "picture": picture,
+        "still": still[0], "still_alt": still[1],
+        "first": _png_of_image(outputs["image"]),
+        "controls": controls, "caption": caption,
+        "path": [[round(float(v), 3) for v in values] for values in path],
+        "source": source_mark(),
+    }  # fmt: skip
+    folder = output_root() / "lecture" / "live"
+    try_write(folder / f"{name}.onnx", onnx)
+    try_write(folder / f"{name}.json", json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
+    return _difference(onnx, module, controls)
+
+
+def _onnx_bytes(module, start, names):
+    noisy = logging.getLogger("torch.onnx")
+    level, noisy.level = noisy.level, logging.ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module, (start,), input_names=["u"], output_names=names, dynamo=True, verbose=False
+            )
+    finally:
+        noisy.level = level
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
+        del node.metadata_props[:]  # stack traces, with paths of this machine
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    return model.SerializeToString()
+
+
+def _difference(onnx, module, controls, trials=50):
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    low = torch.tensor([c["min"] for c in controls for _ in np.ravel(c["value"])])
+    high = torch.tensor([c["max"] for c in controls for _ in np.ravel(c["value"])])
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for _ in range(trials):
+        u = (low + (high - low) * torch.rand(1, len(low), generator=generator)).float()
+        with torch.no_grad():
+            expected = module(u)
+        for value, name in zip(session.run(None, {"u": u.numpy()}), expected, strict=True):
+            worst = max(worst, np.abs(value - expected[name].numpy()).max())
+    return float(worst)
+
+
+def _uri(png):
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _png_of_figure(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return _uri(small_png(buffer.getvalue()))
+
+
+def _png_of_image(tensor):
+    image = tensor[0].detach().clamp(0, 1).permute(1, 2, 0).numpy()
+    if image.shape[2] == 1:
+        paper, ink = (
+            np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (role.paper, role.ink)
+        )
+        image = (paper + (ink - paper) * image) / 255
+    buffer = io.BytesIO()
+    Image.fromarray((255 * image).round().astype(np.uint8)).save(buffer, format="png")
+    return _uri(buffer.getvalue())
+
+
+class _Runtime(Widget):
+    """The browser's inference engine, sent once for all explorers of a notebook."""
+
+    wasm = traitlets.Bytes().tag(sync=True)
+
+
+_runtime = None
+
+
+def _shared_runtime():
+    global _runtime
+    if _runtime is None or _runtime.comm is None:
+        _runtime = _Runtime(wasm=(BUNDLE / "ort.wasm.gz").read_bytes())
+    return _runtime
+
+
+class _Widget(anywidget.AnyWidget):
+    _esm = BUNDLE / "widget.js" if (BUNDLE / "widget.js").exists() else "export default {}"
+    spec = traitlets.Dict().tag(sync=True)
+    onnx = traitlets.Bytes().tag(sync=True)
+    runtime = traitlets.Instance(Widget).tag(sync=True, **widget_serialization)
+    values = traitlets.List(traitlets.Float()).tag(sync=True)
+
+
+class Explorer:
+    """The explorer `name` as a widget; `values` follows the sliders and moves them.
+
+    Where widgets do not run, the still figure is shown in its place.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        folder = output_root() / "lecture" / "live"
+        try:
+            self.spec = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            onnx = (folder / f"{name}.onnx").read_bytes()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"the live model {name} is not there ({error.filename}). "
+                "Run the cell above that exports it, or: make notebooks"
+            ) from None
+        self.widget = None
+        if not (BUNDLE / "widget.js").exists():
+            print("The live picture needs the browser part of the course. Build it: make lecture")
+            return
+        start = [float(v) for c in self.spec["controls"] for v in np.ravel(c["value"])]
+        self.widget = _Widget(spec=self.spec, onnx=onnx, runtime=_shared_runtime(), values=start)
+
+    @property
+    def values(self):
+        return self.widget.values
+
+    @values.setter
+    def values(self, values):
+        self.widget.values = [float(value) for value in values]
+
+    def __repr__(self):
+        return f"Explorer('{self.name}')"
+
+    def _repr_mimebundle_(self, **_):
+        bundle = {"text/plain": repr(self)}
+        still = output_root() / "figures" / self.spec["still"]
+        if still.exists():
+            bundle["image/png"] = base64.b64encode(still.read_bytes()).decode()
+        if self.widget is not None:
+            widget = self.widget._repr_mimebundle_()
+            bundle |= {
+                k: v
+                for k, v in (widget[0] if isinstance(widget, tuple) else widget).items()
+                if "widget" in k
+            }
+        return bundle

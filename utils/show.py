@@ -1,0 +1,92 @@
+"""Pictures and sentences that a notebook shows, and the figures it gives to the slides."""
+
+import io
+
+import numpy as np
+from IPython.display import Markdown, display
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from utils import output_root, source_mark
+from utils.store import try_write
+from utils.style import role
+
+
+def save_figure(name, fig, *, alt):
+    """Write figures/<name> for the slides; svg unless the name ends in .png.
+
+    `alt` says in a sentence what the picture shows; it travels inside the file, with the
+    notebook's source mark, and the slide has to carry it too.
+    """
+    if not alt.strip():
+        raise ValueError(f"figure {name}: say in `alt` what the picture shows")
+    if not name.endswith((".svg", ".png")):
+        name += ".svg"
+    buffer = io.BytesIO()
+    kind = name.rsplit(".", 1)[1]
+    metadata = {"Title": name, "Description": alt, "Source": source_mark()}
+    if kind == "svg":
+        metadata["Date"] = None
+    else:
+        metadata["Software"] = None
+    fig.savefig(buffer, format=kind, metadata=metadata)
+    try_write(output_root() / "figures" / name, buffer.getvalue())
+
+
+def small_png(png):
+    """A PNG (bytes) with at most 256 colours on white: a third of the size, alike to the eye."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    buffer = io.BytesIO()
+    reduced = Image.alpha_composite(paper, picture).convert("RGB").quantize(256, dither=0)
+    reduced.save(buffer, format="png", optimize=True)
+    return min(png, buffer.getvalue(), key=len)
+
+
+def image_grid(images, *, columns=None, title=None, ax=None, scale=0.55, vmax=1.0):
+    """Draw grey images (N, H, W) or colour images (N, H, W, 3) as one grid; return its axes."""
+    images = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
+    count, height, width = images.shape[:3]
+    columns = columns or count
+    rows = -(-count // columns)
+    gap = max(1, round(height / 8))
+    sheet = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:]), np.nan
+    )
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    if ax is None:
+        size = (columns * scale, rows * scale + (0.35 if title else 0))
+        _, ax = plt.subplots(figsize=size)
+    ax.imshow(sheet, vmin=0, vmax=vmax, interpolation="nearest")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, loc="left")
+    return ax
+
+
+def ellipse(mean, covariance, *, radius=1.0, points=60):
+    """The outline (points, 2) of the Gaussian's ellipse at `radius` standard deviations."""
+    angle = np.linspace(0, 2 * np.pi, points)
+    circle = np.stack([np.cos(angle), np.sin(angle)], -1)
+    return np.asarray(mean) + radius * circle @ np.linalg.cholesky(np.asarray(covariance)).T
+
+
+def box(ax, x, y, text, colour, width=1.5, height=0.9):
+    """A box of a diagram, centred at (x, y), with its text."""
+    corner = (x - width / 2, y - height / 2)
+    ax.add_patch(
+        plt.Rectangle(corner, width, height, facecolor=role.paper, edgecolor=colour, linewidth=2.4)
+    )
+    ax.text(x, y, text, ha="center", va="center", fontsize=15, color=role.ink)
+
+
+def arrow(ax, start, end, colour=role.muted):
+    """An arrow of a diagram."""
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": colour})
+
+
+def say(text):
+    """Show a sentence computed in the cell, so that its numbers are those of this run."""
+    display(Markdown(text))
