@@ -105,6 +105,7 @@ export default class LectureEngine extends Marp {
   constructor(options) {
     super({
       ...options,
+      lang: "en",
       math: "mathjax",
       emoji: { shortcode: false, unicode: false },
       html: { ...Marp.html, "latent-explorer": ["name"], details: [], summary: [] },

@@ -12,6 +12,7 @@ from pypdf import PdfWriter
 
 from tools import browser
 from utils import ROOT
+from utils.store import atomic_write
 
 DECKS = ROOT / "lecture"
 BUILD = ROOT / "build"
@@ -39,17 +40,17 @@ def _digest(paths):
 
 
 def _fresh(target, sources):
-    """Whether `target` was made from these very sources; else remember that it is about to be."""
+    """Whether `target` is whole and made from these very sources, and how to remember a new one."""
     stamp = BUILD / "stamps" / f"{target.name}.txt"
-    digest = _digest(sources)
-    if target.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
-        return True, lambda: None
+    made_from = _digest(sources)
+
+    def state():
+        return f"{made_from} {_digest([target])}"
 
     def remember():
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(digest, encoding="utf-8")
+        atomic_write(stamp, state())
 
-    return False, remember
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == state(), remember
 
 
 def build_explorer():

@@ -59,6 +59,13 @@ def figures():
 
 
 @task
+def portrait():
+    from tools import portrait as module
+
+    return module.film()
+
+
+@task
 def binder():
     from tools import server, slides
 

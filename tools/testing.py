@@ -33,14 +33,21 @@ def run(arguments=()):
     if not arguments:
         failed = notebooks(pytest, environment) or failed
     if missing:
-        print(f"\n{'!' * 72}\nNOT TESTED for want of a browser: overflowing slides, sliders, PDF and PPTX.")
+        print(
+            f"\n{'!' * 72}\nNOT TESTED for want of a browser: overflowing slides, sliders, PDF and PPTX."
+        )
         print(f"{missing}\nThen run: make test\n{'!' * 72}")
     return failed
 
 
 def notebooks(pytest, environment):
-    """Execute all notebooks, two at a time; what they write goes to build/nbval."""
+    """Execute all notebooks, two at a time and cut off from the network.
+
+    What they write goes to build/nbval.
+    """
     environment = dict(environment, LECTURE_OUT=str(slides.BUILD / "nbval"))
+    nobody = "http://127.0.0.1:9"
+    environment |= {"HTTP_PROXY": nobody, "HTTPS_PROXY": nobody, "NO_PROXY": "127.0.0.1"}
     command = [*pytest, "--nbval-lax", f"--nbval-cell-timeout={NOTEBOOK_CELL_SECONDS}"]
     command += ["-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider", "notebooks"]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode

@@ -8,6 +8,23 @@ from sklearn.datasets import load_digits
 GREY_LEVELS = 17
 
 
+def as_counts(x):
+    """Pixels (..., 64) as they are, if they are whole numbers 0..16; else ValueError says why not."""
+    if not torch.is_tensor(x) or not x.is_floating_point():
+        raise ValueError("images have to be float tensors of ink dots, as data.digits() gives them")
+    if x.shape[-1:] != (64,):
+        raise ValueError(f"images have to be of shape (B, 64), these are {tuple(x.shape)}")
+    if not x.isfinite().all():
+        raise ValueError("an image holds a NaN or an infinity")
+    if x.min() < 0 or x.max() > 16 or not torch.equal(x, x.round()):
+        low, high = x.min().item(), x.max().item()
+        raise ValueError(
+            f"pixels have to be whole numbers from 0 to 16, these run from {low:g} to {high:g}; "
+            "were they divided by 16?"
+        )
+    return x
+
+
 class Split(NamedTuple):
     """Images and their labels."""
 

@@ -1,0 +1,49 @@
+"""What several tests use: the repository, a browser, a quiet page."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("LECTURE_QUIET", "1")
+
+from tools import browser as browsers  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    """Without a browser the tests marked `browser` say what is left out; in CI there is one."""
+    why = os.environ.get("LECTURE_NO_BROWSER")
+    for item in items:
+        if why and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason=f"not tested, no browser: {why}"))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=browsers.find(),
+            args=[*browsers.FLAGS, *browsers.sandbox_flags()],
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A page of a 720p projector without a network; `page.outside` lists what it asked for."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 720}, offline=True)
+    fresh = context.new_page()
+    fresh.outside, fresh.errors = [], []
+    local = ("file:", "data:", "blob:", "about:")
+    context.on(
+        "request", lambda r: None if r.url.startswith(local) else fresh.outside.append(r.url)
+    )
+    fresh.on("pageerror", lambda error: fresh.errors.append(str(error)))
+    yield fresh
+    context.close()

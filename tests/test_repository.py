@@ -1,0 +1,314 @@
+"""The rules of the house: what a maintainer could break without noticing."""
+
+import ast
+import json
+import re
+import subprocess
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+
+from tools import notebooks, slides, table
+from tools.figures import described
+from utils.style import PALETTE
+
+NOTEBOOKS = notebooks.all_notebooks()
+DECKS = slides.decks()
+FIGURES = sorted(p for p in (ROOT / "figures").rglob("*") if p.suffix in (".svg", ".png", ".webp"))
+LIVE = sorted((ROOT / "lecture" / "live").rglob("*.json"))
+TRAINING_SECONDS = {"05c_cyclegan": 120, "05d_document_cyclegan": 120}
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def tracked():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True,
+    ).stdout  # fmt: skip
+    return [ROOT / name for name in listed.splitlines() if (ROOT / name).is_file()]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [c for c in read(path).cells if c.cell_type == "code"]
+
+
+by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+by_deck = pytest.mark.parametrize("deck", DECKS, ids=lambda p: p.stem)
+
+
+# ------------------------------------------------------------------ the environment
+
+
+def test_environment_yml_agrees_with_the_requirements():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *packages, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.txt"]}
+    versions = dict(p.split("=", 1) for p in packages if "=" in p)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    oldest = re.search(r'requires-python = ">=3\.(\d+)"', project).group(1)
+    assert int(versions["python"].split(".")[1]) >= int(oldest)
+    pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert f"torch=={versions['pytorch-cpu']}\n" in pinned
+    package = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
+    assert int(versions["nodejs"]) >= int(re.search(r"\d+", package["engines"]["node"]).group())
+
+
+def test_requirements_pin_all_that_the_project_names():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.S | re.M).group(1)
+    wanted = {re.match(r"[\w-]+", name).group() for name in re.findall(r'"([^"]+)"', listed)}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = {m.group(1) for m in (re.match(r"([\w.-]+)==", line) for line in lines) if m}
+    assert "-e ." in lines
+    assert wanted <= pins
+    assert not any(name.startswith("nvidia") for name in pins)
+
+
+def test_imports_are_declared():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    known = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "IPython": "ipykernel"}
+    known |= {"traitlets": "ipywidgets", "nbformat": "nbclient", "ot": "pot"}
+    ours = {"utils", "tools", "conftest"}
+    sources = {str(p): p.read_text(encoding="utf-8") for p in tracked() if p.suffix == ".py"}
+    for path in NOTEBOOKS:
+        sources[str(path)] = "\n".join(c.source for c in code_cells(path))
+    import sys
+
+    for where, text in sources.items():
+        for node in ast.walk(ast.parse(text)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in {n.split(".")[0] for n in names} - ours - set(sys.stdlib_module_names):
+                assert f'"{known.get(name, name)}' in project, f"{where} imports {name}"
+
+
+def test_no_registry_is_named():
+    hosts = ["files.python" + "hosted.org", "registry." + "npmjs", "download." + "pytorch.org"]
+    hosts += ["pypi" + ".org/simple", "conda." + "anaconda.org"]
+    for path in tracked():
+        if path.suffix in (".png", ".onnx"):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for host in hosts:
+            assert host not in text, f"{path.relative_to(ROOT)} names {host}"
+
+
+def test_binder_would_find_its_files(tmp_path):
+    """What repo2docker reads stands at the root, and postBuild can be executed."""
+    assert (ROOT / "environment.yml").exists()
+    assert (ROOT / "postBuild").stat().st_mode & 0o100
+
+
+# ------------------------------------------------------------------ notebooks
+
+
+@by_name
+def test_notebook_is_stored_as_executed(path):
+    notebook = read(path)
+    assert notebook.metadata.lecture.source == notebooks.source_hash(notebook), (
+        f"the code of {path.name} is newer than its outputs: make notebooks ONLY={path.stem[:3]}"
+    )
+    counts = [c.execution_count for c in notebook.cells if c.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@by_name
+def test_notebook_outputs_are_clean(path):
+    assert path.stat().st_size < 700_000
+    for number, cell in enumerate(code_cells(path), 1):
+        text = json.dumps(cell.outputs)
+        for bad in ("/home/", "/root/", "/tmp/", "Traceback (most recent", "Warning", "\\u001b["):
+            assert bad not in text, f"cell [{number}] shows {bad}"
+        for output in cell.outputs:
+            assert output.output_type in ("display_data", "execute_result", "stream")
+            assert output.get("name") != "stderr", f"cell [{number}] writes to stderr"
+            assert notebooks.WIDGET not in output.get("data", {})
+    assert "widgets" not in read(path).metadata
+
+
+@by_name
+def test_notebook_has_the_parts_a_reader_expects(path):
+    notebook = read(path)
+    first = notebook.cells[0].source
+    assert first.startswith("# ") and "?" in first
+    for word in ("**Do:**", "**Learn:**", "**Need:**", "**Time:**", "../lecture/"):
+        assert word in first, f"the opening lacks {word}"
+    text = "\n".join(c.source for c in notebook.cells)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    assert "Exercises" in headings and "Summary" in headings
+    assert "**Sources" in text and "Predict" in text
+    assert "seed_everything()" in text and "record(" in text
+    sizes = [len(c.source.splitlines()) for c in code_cells(path)]
+    assert max(sizes) <= 40
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", text), "a control character: a lost backslash?"
+    assert text.count("assert ") + text.count("check_") >= 10
+
+
+@by_name
+def test_exercises_have_checkers_and_solutions(path):
+    from utils.notebooks import solutions
+
+    text = "\n".join(c.source for c in read(path).cells)
+    checkers = set(map(int, re.findall(r"def check_(\d+)\(", text)))
+    assert len(checkers) >= 3
+    assert checkers == set(solutions(path.stem))
+
+
+@by_name
+def test_training_stays_in_its_budget(path):
+    limit = TRAINING_SECONDS.get(path.stem, 60)
+    for seed, found in table.recorded(path.stem).items():
+        assert found["seconds"] <= limit, (
+            f"{path.stem} trained {found['seconds']} s with seed {seed}"
+        )
+
+
+@by_name
+def test_results_come_from_the_present_code_with_three_seeds(path):
+    present = notebooks.source_hash(read(path))
+    found = table.recorded(path.stem)
+    assert {"0", "1", "2"} <= set(found)
+    for seed, values in found.items():
+        assert values["source"] == present, (
+            f"seed {seed} of {path.stem} was measured with other code: "
+            f"SEED={seed} make notebooks ONLY={path.stem[:3]}"
+        )
+
+
+# ------------------------------------------------------------------ figures and live models
+
+
+def test_every_figure_is_drawn_by_one_notebook_cell():
+    saved = {}
+    for path in NOTEBOOKS:
+        for name in re.findall(
+            r'save_figure\(\s*"([^"]+)"', "\n".join(c.source for c in code_cells(path))
+        ):
+            name = name if "." in name else name + ".svg"
+            assert name not in saved, f"{name} is saved by two cells"
+            saved[name] = path
+    drawn = {p.relative_to(ROOT / "figures").as_posix() for p in FIGURES}
+    assert drawn == set(saved)
+    for name, path in saved.items():
+        alt, source = described(ROOT / "figures" / name)
+        assert len(alt.split()) >= 5, f"{name} has no alt text"
+        assert source == notebooks.source_hash(read(path)), (
+            f"{name} is older than the code of {path.name}"
+        )
+
+
+def test_every_figure_is_shown():
+    shown = {
+        (deck.parent / source).resolve()
+        for deck in DECKS
+        for _, source in IMAGE.findall(deck.read_text(encoding="utf-8"))
+    }
+    stills = {(ROOT / "figures" / json.loads(p.read_text())["still"]).resolve() for p in LIVE}
+    lone = [str(p.relative_to(ROOT)) for p in FIGURES if p.resolve() not in shown | stills]
+    assert not lone
+
+
+def test_live_models_come_from_the_present_code():
+    by_section = {p.stem[:2]: [] for p in NOTEBOOKS}
+    for path in NOTEBOOKS:
+        by_section[path.stem[:2]].append(notebooks.source_hash(read(path)))
+    for path in LIVE:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        assert spec["source"] in by_section[spec["name"][:2]], (
+            f"{path.name} is older than its notebook"
+        )
+        assert path.with_suffix(".onnx").exists()
+        assert str(ROOT) not in path.with_suffix(".onnx").read_bytes().decode("latin-1")
+
+
+# ------------------------------------------------------------------ decks
+
+
+def deck_slides(deck):
+    return deck.read_text(encoding="utf-8").split("\n---\n")[1:]
+
+
+@by_deck
+def test_deck_covers_its_outline_rows(deck):
+    wanted = json.loads((ROOT / "tests/outline.json").read_text(encoding="utf-8"))[deck.stem]
+    found = re.findall(r"_outline: ([\d., ]+)", deck.read_text(encoding="utf-8"))
+    covered = {row.strip() for rows in found for row in rows.split(",")}
+    assert set(wanted) <= covered
+
+
+@by_deck
+def test_every_slide_has_notes_and_every_picture_words(deck):
+    for slide in deck_slides(deck):
+        comments = re.findall(r"<!--(.*?)-->", slide, re.S)
+        notes = [c for c in comments if not re.match(r"\s*_\w+:", c)]
+        assert notes and all(n.strip() for n in notes), f"no notes: {slide.strip()[:60]}"
+        for alt, source in IMAGE.findall(slide):
+            assert len(alt.split()) >= 5, f"{source} has no alt text"
+            assert source.startswith("../figures/")
+
+
+@by_deck
+def test_links_between_deck_and_notebooks_arrive(deck):
+    links = re.findall(
+        r"\]\(\.\./notebooks/(\w+)\.ipynb(?:#([^)]+))?\)", deck.read_text(encoding="utf-8")
+    )
+    assert links
+    for name, anchor in links:
+        text = "\n".join(c.source for c in read(ROOT / "notebooks" / f"{name}.ipynb").cells)
+        anchors = {h.replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
+        assert not anchor or anchor in anchors, f"{name}.ipynb has no part {anchor}"
+
+
+@by_name
+def test_links_in_notebooks_arrive(path):
+    text = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+    anchors = {h.replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith("http"):
+            assert (path.parent / target.split("#")[0]).resolve().exists(), target
+
+
+# ------------------------------------------------------------------ README and palette
+
+
+def test_readme_is_up_to_date():
+    assert table.filled() == table.README.read_text(encoding="utf-8"), "run: make results"
+
+
+def test_readme_links_arrive():
+    for target in re.findall(r"\]\(([^)\s]+)\)", table.README.read_text(encoding="utf-8")):
+        if not target.startswith(("http", "#")):
+            assert (ROOT / target).exists(), target
+
+
+def test_utils_stays_thin():
+    for path in (ROOT / "utils").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 300, path.name
+        assert not re.search(r"nn\.Module\b.*:|torch\.optim|\.backward\(", text), path.name
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("room", ["light", "dark"])
+def test_colours_can_be_read_on_their_paper(room):
+    """WCAG AA: 4.5 to 1 for text."""
+    roles = PALETTE[room]
+    for name in ("ink", "muted", "data", "model", "latent", "noise", "discriminator"):
+        pair = sorted([luminance(roles["paper"]), luminance(roles[name])])
+        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5 - 0.6 * (name == "discriminator"), name

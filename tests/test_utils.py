@@ -1,0 +1,143 @@
+"""The thin module: data, checks, results, progress, figures, explorer files."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tools.figures import described
+from utils import data, explore, show
+from utils.checks import Open, answered, check_close, check_monte_carlo, exercise
+from utils.notebooks import solutions
+from utils.results import record
+from utils.train import Training, seed_everything
+
+
+def test_digits_are_the_counts_they_claim_to_be():
+    train, valid, test = data.digits()
+    assert [len(s.x) for s in (train, valid, test)] == [1000, 350, 447]
+    assert train.x.dtype == torch.float32 and train.y.dtype == torch.int64
+    every = torch.cat([train.x, valid.x, test.x])
+    assert torch.equal(every, every.round()) and every.min() == 0 and every.max() == 16
+
+
+def test_check_close_says_where():
+    check_close(torch.ones(3), np.ones(3))
+    with pytest.raises(AssertionError, match=r"kl at \[1\] is 2, it should be 1 \(1 of 3"):
+        check_close([1.0, 2.0, 1.0], torch.ones(3), what="kl")
+    with pytest.raises(AssertionError, match=r"shape is \(2,\), it should be \(3,\)"):
+        check_close(torch.ones(2), torch.ones(3))
+    with pytest.raises(AssertionError, match="not every number is finite"):
+        check_close([float("nan")], [1.0])
+    with pytest.raises(AssertionError, match="numbers are needed, this is str"):
+        check_close("three", [3.0])
+
+
+def test_monte_carlo_check_knows_its_error():
+    samples = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    check_monte_carlo(samples, 0.0)
+    with pytest.raises(AssertionError, match="±"):
+        check_monte_carlo(samples, 0.1)
+
+
+def test_exercise_tells_open_right_and_wrong(capsys):
+    def checker(answer):
+        check_close(answered(answer()), 4.0, what="twice two")
+
+    assert exercise("E", checker, lambda: 4.0)
+    assert not exercise("E", checker, lambda: ...)
+    assert not exercise("E", checker, lambda: 5.0)
+    assert not exercise("E", checker, lambda: 1 / 0)
+    with pytest.raises(Open):
+        answered(...)
+
+
+def test_solutions_are_found_by_number():
+    assert set(solutions("03a_vae")) == {1, 2, 3, 4}
+
+
+def test_results_keep_other_seeds_and_forget_older_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    monkeypatch.setenv("LECTURE_SOURCE", "one")
+    record("n", nats=1.23456789, seconds=2)
+    record("n", more=3)
+    monkeypatch.setenv("SEED", "1")
+    record("n", nats=torch.tensor(2.0))
+    monkeypatch.setenv("LECTURE_SOURCE", "two")
+    record("n", other=[1, 2])
+    found = json.loads((tmp_path / "results/n.json").read_text())
+    assert found == {
+        "0": {"source": "one", "nats": 1.2346, "seconds": 2.0, "more": 3.0},
+        "1": {"source": "two", "other": [1.0, 2.0]},
+    }
+
+
+def test_seed_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SEED", "7")
+    assert seed_everything() == 7
+    first = torch.rand(1), np.random.rand()
+    seed_everything()
+    assert (torch.rand(1), np.random.rand()) == first
+
+
+def test_training_counts_keeps_and_draws():
+    run = Training(nn.Linear(1, 1), steps=40)
+    for step in run:
+        run.log(loss=torch.tensor(float(step), requires_grad=True))
+    assert run.history["loss"] == [float(i) for i in range(40)]
+    assert run.seconds > 0 and not run.stopped
+    assert len(run.plot().lines[0].get_xdata()) == len(run.smooth("loss"))
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["s/picture", "s/picture.png"])
+def test_figures_carry_their_words_and_their_source(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    monkeypatch.setenv("LECTURE_SOURCE", "abc")
+    fig, _ = plt.subplots()
+    show.save_figure(name, fig, alt="A line that rises & falls <twice>.")
+    file = next((tmp_path / "figures/s").iterdir())
+    assert described(file) == ("A line that rises & falls <twice>.", "abc")
+    before = file.read_bytes()
+    show.save_figure(name, fig, alt="A line that rises & falls <twice>.")
+    assert file.read_bytes() == before, "the same figure has to be the same file"
+    with pytest.raises(ValueError, match="say in `alt`"):
+        show.save_figure(name, fig, alt=" ")
+    plt.close("all")
+
+
+def test_ellipse_is_one_standard_deviation_away():
+    mean, covariance = np.array([1.0, -2.0]), np.array([[2.0, 0.6], [0.6, 1.0]])
+    points = show.ellipse(mean, covariance, radius=1.5) - mean
+    distance = np.einsum("ni,ij,nj->n", points, np.linalg.inv(covariance), points) ** 0.5
+    check_close(distance, np.full(len(distance), 1.5))
+
+
+class Doubler(nn.Module):
+    def forward(self, u):
+        return {"image": (u.sum() / 4).clamp(0, 1).expand(1, 1, 2, 2), "twice": 2 * u}
+
+
+def test_export_writes_what_the_browser_needs(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    controls = [explore.pad(["a", "b"], limit=1), explore.slider("c", low=0, high=2, value=1.0)]
+    worst = explore.export(
+        "s/double", Doubler(), controls, title="t", picture="p", still=("s/still.png", "a still"),
+        path=[[0, 0, 1]],
+    )  # fmt: skip
+    assert worst < 1e-6
+    spec = json.loads((tmp_path / "lecture/live/s/double.json").read_text(encoding="utf-8"))
+    assert [c["kind"] for c in spec["controls"]] == ["pad", "slider"]
+    assert spec["first"].startswith("data:image/png;base64,")
+    widget = explore.Explorer("s/double").widget
+    assert widget.values == [0.0, 0.0, 1.0]
+    assert len(widget.onnx) > 100
+
+
+def test_explorers_of_a_notebook_share_one_runtime():
+    first, second = explore.Explorer("03_vae/plane"), explore.Explorer("03_vae/code")
+    assert first.widget.runtime is second.widget.runtime
+    assert len(first.widget.runtime.wasm) > 1_000_000
