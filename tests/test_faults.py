@@ -105,7 +105,7 @@ def test_malicious_pickle_is_never_executed(tmp_path):
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'executed'}",)
 
-    body = pickle.dumps({"weight": Bomb(), "bias": Bomb()})
+    body = pickle.dumps({"weight": Bomb(), "bias": Bomb()}, protocol=2)
     header = {"shapes": {"weight": [3, 2], "bias": [3]}, "sha256": hashlib.sha256(body).hexdigest()}
     (tmp_path / "model.pt").write_bytes(json.dumps(header).encode() + b"\n" + body)
     with pytest.raises(store.CheckpointError, match="holds more than numbers"):

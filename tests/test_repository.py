@@ -73,7 +73,7 @@ def test_requirements_pin_all_that_the_project_names():
 def test_imports_are_declared():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     known = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "IPython": "ipykernel"}
-    known |= {"traitlets": "ipywidgets", "nbformat": "nbclient", "ot": "pot"}
+    known |= {"traitlets": "ipywidgets", "nbformat": "nbclient", "jupyter_client": "nbclient", "ot": "pot"}
     ours = {"utils", "tools", "conftest"}
     sources = {str(p): p.read_text(encoding="utf-8") for p in tracked() if p.suffix == ".py"}
     for path in NOTEBOOKS:
