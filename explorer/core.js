@@ -236,6 +236,7 @@ export class Explorer {
       const { ort, model } = await load();
       this.ort = ort;
       this.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+      if (this.removed) return this.session.release();
       await this.update();
       this.poster.hidden = true;
       this.canvas.hidden = false;
@@ -255,12 +256,15 @@ export class Explorer {
     this.stale = true;
     if (this.running) return;
     this.running = true;
-    while (this.stale) {
-      this.stale = false;
-      const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
-      this.draw(await this.session.run({ u }));
+    try {
+      while (this.stale) {
+        this.stale = false;
+        const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
+        this.draw(await this.session.run({ u }));
+      }
+    } finally {
+      this.running = false;
     }
-    this.running = false;
   }
 
   draw(outputs) {
@@ -276,7 +280,9 @@ export class Explorer {
   }
 
   remove() {
+    this.removed = true;
     this.stop();
+    clearTimeout(this.resting);
     this.channel?.close();
     this.session?.release();
   }

@@ -17,6 +17,7 @@ export function loadRuntime(wasm) {
     ort.env.wasm.wasmBinary = await gunzip(await wasm());
     return ort;
   })();
+  ready.catch(() => { ready = undefined; });
   return ready;
 }
 

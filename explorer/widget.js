@@ -23,10 +23,9 @@ async function render({ model, el }) {
     load: async () => {
       const id = model.get("runtime").replace("IPY_MODEL_", "");
       const shared = await model.widget_manager.get_model(id);
-      const wasm = async () => new Uint8Array(shared.get("wasm").buffer);
-      const onnx = model.get("onnx");
-      const bytes = new Uint8Array(onnx.buffer, onnx.byteOffset, onnx.byteLength);
-      return { ort: await loadRuntime(wasm), model: bytes };
+      const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+      const ort = await loadRuntime(async () => bytes(shared.get("wasm")));
+      return { ort, model: bytes(model.get("onnx")) };
     },
   });
   const fromPython = () => {

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from tools.figures import described
 from utils import data, explore, show
 from utils.checks import Open, answered, check_close, check_monte_carlo, exercise
 from utils.notebooks import solutions
@@ -32,6 +31,8 @@ def test_check_close_says_where():
         check_close(torch.ones(2), torch.ones(3))
     with pytest.raises(AssertionError, match="not every number is finite"):
         check_close([float("nan")], [1.0])
+    with pytest.raises(AssertionError, match="compared with is not finite"):
+        check_close([1.0], [float("nan")])
     with pytest.raises(AssertionError, match="numbers are needed, this is str"):
         check_close("three", [3.0])
 
@@ -100,7 +101,7 @@ def test_figures_carry_their_words_and_their_source(name, tmp_path, monkeypatch)
     fig, _ = plt.subplots()
     show.save_figure(name, fig, alt="A line that rises & falls <twice>.")
     file = next((tmp_path / "figures/s").iterdir())
-    assert described(file) == ("A line that rises & falls <twice>.", "abc")
+    assert show.described(file) == ("A line that rises & falls <twice>.", "abc")
     before = file.read_bytes()
     show.save_figure(name, fig, alt="A line that rises & falls <twice>.")
     assert file.read_bytes() == before, "the same figure has to be the same file"
@@ -123,14 +124,20 @@ class Doubler(nn.Module):
 
 def test_export_writes_what_the_browser_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    fig, _ = plt.subplots()
+    show.save_figure("s/still.png", fig, alt="a still of it")
+    plt.close("all")
+    module = Doubler()
     controls = [explore.pad(["a", "b"], limit=1), explore.slider("c", low=0, high=2, value=1.0)]
     worst = explore.export(
-        "s/double", Doubler(), controls, title="t", picture="p", still=("s/still.png", "a still"),
+        "s/double", module, controls, title="t", picture="p", still="s/still.png",
         path=[[0, 0, 1]],
     )  # fmt: skip
     assert worst < 1e-6
+    assert module.training, "the module itself is left as it was"
     spec = json.loads((tmp_path / "lecture/live/s/double.json").read_text(encoding="utf-8"))
     assert [c["kind"] for c in spec["controls"]] == ["pad", "slider"]
+    assert spec["still_alt"] == "a still of it"
     assert spec["first"].startswith("data:image/png;base64,")
     widget = explore.Explorer("s/double").widget
     assert widget.values == [0.0, 0.0, 1.0]

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
@@ -73,11 +72,13 @@ def find_or_install():
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         print("[setup] installing chromium", flush=True)
         environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        package = "chromium" if "ubuntu" not in platform.version().lower() else "chromium-browser"
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
-    else:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"])
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "chromium"]):
+            subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
+        try:
+            return find()
+        except NoBrowser:
+            pass  # Ubuntu's package is only a pointer to a snap
+    subprocess.run([sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"])
     return find()
 
 

@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from utils import ROOT
 from utils.show import small_png
@@ -63,13 +64,14 @@ def execute(path):
     """Run one notebook top to bottom; keep what it made only if every cell passed.
 
     With a SEED other than 0 only its results are kept: pages and figures show seed 0.
-    Raises CellExecutionError naming the cell.
+    Raises CellExecutionError, CellTimeoutError or DeadKernelError.
     """
     notebook = nbformat.read(path, as_version=4)
     seed = os.environ.get("SEED", "0")
-    environment = dict(os.environ, LECTURE_QUIET="1", LECTURE_SOURCE=source_hash(notebook))
-    if seed != "0":
-        environment["LECTURE_OUT"] = str(ROOT / "build" / f"seed-{seed}")
+    out = ROOT / "build" / "notebooks" / f"{path.stem}-seed-{seed}"
+    shutil.rmtree(out, ignore_errors=True)
+    environment = dict(os.environ, LECTURE_QUIET="1", LECTURE_OUT=str(out))
+    environment["LECTURE_SOURCE"] = source_hash(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -80,11 +82,13 @@ def execute(path):
     begun = time.perf_counter()
     client.execute(env=environment)
     print(f"{path.name}, seed {seed}: {time.perf_counter() - begun:.0f} s", flush=True)
+    _merge_results(path.stem, out)
     if seed == "0":
+        for folder in ("figures", "lecture"):
+            if (out / folder).exists():
+                shutil.copytree(out / folder, ROOT / folder, dirs_exist_ok=True)
         clean(notebook)
         atomic_write(path, nbformat.writes(notebook) + "\n")
-    else:
-        _merge_results(path.stem, pathlib.Path(environment["LECTURE_OUT"]))
 
 
 def _merge_results(name, out):
@@ -121,7 +125,7 @@ def run(names=(), *, only_stale=False):
     for path in paths:
         try:
             execute(path)
-        except CellExecutionError as error:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failed = True
             print(f"{path.name}: stopped; the stored notebook is unchanged.\n{error}", flush=True)
     if only_stale and not paths:

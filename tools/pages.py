@@ -7,9 +7,9 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from tools import slides, table
-from tools.figures import described
 from tools.notebooks import choose
 from utils import ROOT
+from utils.show import described
 
 
 def build(names=()):
@@ -34,7 +34,7 @@ def body(path):
             if explorer:
                 element = f'<latent-explorer name="{explorer[1]}"></latent-explorer>'
                 output["data"] = nbformat.from_dict({"text/html": element})
-            elif "image/png" in data and saved:
+            elif "image/png" in data and saved and "image/png" not in output.metadata:
                 name = saved[1] if "." in saved[1] else saved[1] + ".svg"
                 alt = described(ROOT / "figures" / name)[0]
                 output["metadata"]["image/png"] = {"alt": alt}

@@ -4,6 +4,7 @@ import os
 import pathlib
 import socket
 import sys
+import tempfile
 
 from tools import slides, table
 from utils import ROOT
@@ -89,10 +90,12 @@ def environment():
     variables = dict(os.environ)
     variables["JUPYTER_CONFIG_PATH"] = str(pathlib.Path(__file__).resolve().parent / "jupyter")
     if not os.access(pathlib.Path.home(), os.W_OK):
-        for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
-            variables.setdefault(name, str(slides.BUILD / "home" / name.lower()))
-        variables.setdefault("MPLCONFIGDIR", str(slides.BUILD / "home" / "matplotlib"))
-        variables.setdefault("IPYTHONDIR", str(slides.BUILD / "home" / "ipython"))
+        home = pathlib.Path(tempfile.mkdtemp(prefix="lecture-"))  # keeps the token: not in build/
+        for name in (
+            *("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"),
+            *("MPLCONFIGDIR", "IPYTHONDIR"),
+        ):
+            variables.setdefault(name, str(home / name.lower()))
     return variables
 
 

@@ -147,9 +147,6 @@ def build_all(names=()):
     try:
         build_html(names)
         build_print(names)
-    except BuildError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
     except browser.NoBrowser as error:
         print(f"\nThe HTML slides are in build/. No PDF and no PPTX: {error}", file=sys.stderr)
         return 2

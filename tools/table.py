@@ -68,9 +68,15 @@ def results_table():
         values = [seed[key] for seed in recorded(notebook).values() if key in seed]
         mean = sum(values) / len(values)
         span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+        beside = re.sub(r"\{(\w+)\.(\w+):(\d)\}", lambda m: _mean(m[1], m[2], int(m[3])), beside)
         cells = [notebook[:3], what, str(len(values)), f"**{mean:.{digits}f}**", span, beside]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _mean(name, key, digits):
+    values = [seed[key] for seed in recorded(name).values()]
+    return f"{sum(values) / len(values):.{digits}f}"
 
 
 def filled():

@@ -106,10 +106,15 @@ def lock():
 
 
 def main():
-    name, *arguments = sys.argv[1:] or ["help"]
+    name, *arguments = sys.argv[1:] or ["?"]
     if name not in TASKS:
         sys.exit(f"no task {name}; there are {', '.join(TASKS)}")
-    sys.exit(TASKS[name](*arguments) or 0)
+    from tools.slides import BuildError
+
+    try:
+        sys.exit(TASKS[name](*arguments) or 0)
+    except BuildError as error:
+        sys.exit(f"\n{error}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,18 @@ torch.set_num_threads(int(os.environ.get("LECTURE_THREADS", "1")))
 
 
 def output_root():
-    """Where figures, results and live models are written: the project, or $LECTURE_OUT."""
-    return pathlib.Path(os.environ.get("LECTURE_OUT", ROOT))
+    """Where figures, results and live models are written: $LECTURE_OUT, or build/live.
+
+    `make notebooks` moves them to the project once the whole notebook has passed. A learner's own
+    run leaves the committed files alone.
+    """
+    return pathlib.Path(os.environ.get("LECTURE_OUT", ROOT / "build" / "live"))
+
+
+def find_output(name):
+    """The path of an output: this session's own, else the project's."""
+    own = output_root() / name
+    return own if own.exists() else ROOT / name
 
 
 def source_mark():

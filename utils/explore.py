@@ -5,6 +5,7 @@ them in a notebook. The model runs in the browser, so a drag never waits for the
 """
 
 import base64
+import copy
 import io
 import json
 import logging
@@ -18,8 +19,8 @@ import traitlets
 from ipywidgets import Widget, widget_serialization
 from PIL import Image
 
-from utils import ROOT, output_root, source_mark
-from utils.show import small_png
+from utils import ROOT, find_output, output_root, source_mark
+from utils.show import described, small_png
 from utils.store import try_write
 from utils.style import role
 
@@ -52,17 +53,17 @@ def export(name, module, controls, *, title, picture, still, path, caption=None)
 
     `module` maps u (1, K), the values of all controls in order, to a dict with "image"
     (N, C, H, W) in [0, 1] and whatever `caption` names. `picture` describes the image to those who
-    do not see it; `still` = (figure name, alt text) stands where nothing can move. `path` is the
+    do not see it; the figure `still`, saved before, stands where nothing can move. `path` is the
     list of values that the play button walks. `caption` = {output, text, labels} names the largest
     entry of an output below the picture.
     """
-    module = module.eval().cpu()
+    module = copy.deepcopy(module).eval().cpu()
     start = torch.tensor([[v for c in controls for v in np.ravel(c["value"])]], dtype=torch.float32)
     outputs = module(start)
     onnx = _onnx_bytes(module, start, list(outputs))
     spec = {
         "name": name, "title": title, "picture": picture,
-        "still": still[0], "still_alt": still[1],
+        "still": still, "still_alt": described(find_output(f"figures/{still}"))[0],
         "first": _png_of_image(outputs["image"]),
         "controls": controls, "caption": caption,
         "path": [[round(float(v), 3) for v in values] for values in path],
@@ -163,10 +164,10 @@ class Explorer:
 
     def __init__(self, name):
         self.name = name
-        folder = output_root() / "lecture" / "live"
+        files = [find_output(f"lecture/live/{name}.{kind}") for kind in ("json", "onnx")]
         try:
-            self.spec = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            onnx = (folder / f"{name}.onnx").read_bytes()
+            self.spec = json.loads(files[0].read_text(encoding="utf-8"))
+            onnx = files[1].read_bytes()
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"the live model {name} is not there ({error.filename}). "
@@ -181,25 +182,29 @@ class Explorer:
 
     @property
     def values(self):
-        return self.widget.values
+        return self._live().values
 
     @values.setter
     def values(self, values):
-        self.widget.values = [float(value) for value in values]
+        self._live().values = [float(value) for value in values]
+
+    def _live(self):
+        if self.widget is None:
+            raise RuntimeError(
+                "the sliders are not alive here. Build the browser part: make lecture"
+            )
+        return self.widget
 
     def __repr__(self):
         return f"Explorer('{self.name}')"
 
     def _repr_mimebundle_(self, **_):
         bundle = {"text/plain": repr(self)}
-        still = output_root() / "figures" / self.spec["still"]
+        still = find_output("figures/" + self.spec["still"])
         if still.exists():
             bundle["image/png"] = base64.b64encode(still.read_bytes()).decode()
         if self.widget is not None:
             widget = self.widget._repr_mimebundle_()
-            bundle |= {
-                k: v
-                for k, v in (widget[0] if isinstance(widget, tuple) else widget).items()
-                if "widget" in k
-            }
+            data = widget[0] if isinstance(widget, tuple) else widget
+            bundle |= {kind: value for kind, value in data.items() if "widget" in kind}
         return bundle

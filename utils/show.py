@@ -1,6 +1,8 @@
 """Pictures and sentences that a notebook shows, and the figures it gives to the slides."""
 
+import html
 import io
+import re
 
 import numpy as np
 from IPython.display import Markdown, display
@@ -31,6 +33,25 @@ def save_figure(name, fig, *, alt):
         metadata["Software"] = None
     fig.savefig(buffer, format=kind, metadata=metadata)
     try_write(output_root() / "figures" / name, buffer.getvalue())
+
+
+def show_figure(fig, *, alt):
+    """Show a figure that no slide needs, with its alt text, and close it."""
+    display(fig, metadata={"image/png": {"alt": alt}})
+    plt.close(fig)
+
+
+def described(path):
+    """(alt text, source mark) of a figure that `save_figure` wrote; ("", "") where none is."""
+    if path.suffix == ".png":
+        with Image.open(path) as picture:
+            return picture.info.get("Description", ""), picture.info.get("Source", "")
+    head = path.read_text(encoding="utf-8")[:4000]
+    found = []
+    for tag in ("description", "source"):
+        match = re.search(rf"<dc:{tag}>(.*?)</dc:{tag}>", head, re.S)
+        found.append(html.unescape(match.group(1)) if match else "")
+    return tuple(found)
 
 
 def small_png(png):

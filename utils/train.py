@@ -78,10 +78,11 @@ class Training:
                     bar.close()
                     print(
                         f"Stopped after {self.step + 1} of {self.steps} steps. "
-                        "The model is usable; run the cell again to train on."
+                        "The model is usable as it is; run the cell again to start over."
                     )
                     break
                 self._redraw()
+        self._snapshot()
         self._end_redraw()
 
     def log(self, **values):
@@ -104,6 +105,8 @@ class Training:
         self._taken = time.perf_counter()
 
     def _diverged(self, what):
+        if not hasattr(self, "_good"):
+            raise Diverged(f"before the first step: {what}. Build the model anew.")
         for model, state in zip(self.models, self._good, strict=True):
             model.load_state_dict(state)
         raise Diverged(
@@ -123,7 +126,8 @@ class Training:
             _, ax = plt.subplots(figsize=(6.4, 3.2))
         for name in names or [self.watch]:
             curve = self.smooth(name)
-            ax.plot(np.arange(len(curve)), curve, label=name, **style)
+            lag = (len(self.history[name]) - len(curve)) / 2
+            ax.plot(np.arange(len(curve)) + lag, curve, label=name, **style)
         ax.set_xlabel("step")
         return ax
 
