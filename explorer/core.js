@@ -1,5 +1,6 @@
 // One explorer: controls whose values u a model turns into a picture.
 // The same class serves the notebook, the slide and the static page.
+import { drawPanels } from "./plot.js";
 import { caption, drawImage } from "./view.js";
 import css from "./style.css";
 
@@ -54,6 +55,7 @@ export class Explorer {
     this.poster = make("img", { src: spec.first, alt: spec.picture });
     this.captionLine = make("p", { class: "caption" });
     this.status = make("p", { class: "status", role: "status" });
+    const kind = spec.panels ? `plot panels-${spec.panels.length}` : "image";
     const stage = make("div", { class: "stage" }, this.canvas, this.poster);
     const controls = make("div", { class: "controls" });
     this.refreshers = [];
@@ -64,7 +66,7 @@ export class Explorer {
       first += [control.value].flat().length;
     }
     controls.append(this.buttons());
-    const frame = make("div", { class: "frame", role: "group", "aria-label": spec.title },
+    const frame = make("div", { class: `frame ${kind}`, role: "group", "aria-label": spec.title },
       make("div", { class: "left" }, stage, this.captionLine), controls, this.status);
     root.replaceChildren(make("style", {}, css), frame);
     this.refresh();
@@ -269,10 +271,9 @@ export class Explorer {
 
   draw(outputs) {
     const style = getComputedStyle(this.host);
-    const colours = {
-      paper: style.getPropertyValue("--paper"), ink: style.getPropertyValue("--ink"),
-    };
-    drawImage(this.canvas, outputs.image, colours);
+    const colour = (role) => style.getPropertyValue(`--${role}`).trim();
+    if (this.spec.panels) drawPanels(this.canvas, outputs, this.spec.panels, colour);
+    else drawImage(this.canvas, outputs.image, colour);
     if (this.spec.caption) {
       this.captionLine.textContent = caption(outputs[this.spec.caption.output], this.spec.caption);
     }

@@ -1,12 +1,12 @@
 // What a model returns, drawn on a canvas.
 
-function rgb(hex) {
+export function rgb(hex) {
   const n = parseInt(hex.trim().slice(1), 16);
   return [(n >> 16) & 255, (n >> 8) & 255, n & 255];
 }
 
 /** A (N, C, H, W) tensor in [0, 1] as a row of images; one channel runs from paper to ink. */
-export function drawImage(canvas, tensor, colours) {
+export function drawImage(canvas, tensor, colour) {
   const [count, channels, height, width] = tensor.dims;
   const gap = count > 1 ? 1 : 0;
   const total = count * (width + gap) - gap;
@@ -15,8 +15,8 @@ export function drawImage(canvas, tensor, colours) {
     canvas.height = height;
   }
   const context = canvas.getContext("2d");
-  const paper = rgb(colours.paper);
-  const ink = rgb(colours.ink);
+  const paper = rgb(colour("paper"));
+  const ink = rgb(colour("ink"));
   const plane = height * width;
   context.clearRect(0, 0, total, height);
   for (let image = 0; image < count; image++) {
@@ -34,9 +34,10 @@ export function drawImage(canvas, tensor, colours) {
   }
 }
 
-/** Name the largest entry of a vector of probabilities. */
+/** Name the largest entry of a vector of probabilities, or fill {0}, {1} ... with its numbers. */
 export function caption(tensor, { text, labels }) {
   const data = Array.from(tensor.data);
+  if (!labels) return text.replace(/\{(\d)\}/g, (_, i) => data[i].toFixed(2).replace("-", "−"));
   const best = data.indexOf(Math.max(...data));
   return text.replace("{label}", labels[best]).replace("{percent}", Math.round(100 * data[best]));
 }

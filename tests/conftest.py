@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("LECTURE_QUIET", "1")
 
 from tools import browser as browsers  # noqa: E402
+from utils.checks import Open  # noqa: E402
+from utils.notebooks import cells, solutions, source  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -47,3 +49,28 @@ def page(chromium):
     fresh.on("pageerror", lambda error: fresh.errors.append(str(error)))
     yield fresh
     context.close()
+
+
+def exercise_works(notebook, number, names, wrong, where):
+    """An exercise is open as it stands, its solution passes, and `wrong` is told where it fails.
+
+    `names` holds what the checker uses; `wrong` is the code of a wrong answer.
+    """
+    names = dict(names, exercise=lambda *_: None)
+    texts = [source(cell) for cell in cells(notebook)]
+    solution = solutions(notebook)[number]
+    checker = next(text for text in texts if f"def check_{number}(" in text)
+    stub = next(
+        text for text in texts
+        if text.startswith("def my_") and text.rstrip().endswith("return ...")
+        and f"{text.split('(')[0]}(" in solution
+    )  # fmt: skip
+    answer = stub.split("(")[0].removeprefix("def ")
+    exec(stub + "\n\n" + checker, names)
+    with pytest.raises(Open):
+        names[f"check_{number}"](names[answer])
+    exec(solution, names)
+    names[f"check_{number}"](names[answer])
+    exec(wrong, names)
+    with pytest.raises(AssertionError, match=where):
+        names[f"check_{number}"](names[answer])

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import exercise_works
 from scipy.stats import betabinom
 from sklearn.linear_model import LogisticRegression
 
 from utils import data
-from utils.checks import Open, answered, check_close
-from utils.notebooks import cells, definitions, solutions, source
+from utils.checks import answered, check_close
+from utils.notebooks import definitions
 
 vae = definitions("03a_vae")
 
@@ -89,7 +90,7 @@ def scope():
 
     reader = LogisticRegression(C=0.02, max_iter=2000).fit(train.x, train.y)
     names = dict(vars(vae), check_close=check_close, answered=answered, train=train, np=np)
-    return names | {"vae": Linear(), "reader": reader, "exercise": lambda *_: None}
+    return names | {"vae": Linear(), "reader": reader}
 
 
 WRONG = {
@@ -111,26 +112,7 @@ WRONG = {
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_exercise(number):
-    names = scope()
-    texts = [source(c) for c in cells("03a_vae")]
-    stub = next(
-        t
-        for t in texts
-        if t.startswith("def my_")
-        and t.endswith("return ...")
-        and t.split("(")[0] in solutions("03a_vae")[number]
-    )
-    checker = next(t for t in texts if f"def check_{number}(" in t)
-    answer = stub.split("(")[0].removeprefix("def ")
-    exec(stub + "\n\n" + checker, names)
-    with pytest.raises(Open):
-        names[f"check_{number}"](names[answer])
-    exec(solutions("03a_vae")[number], names)
-    names[f"check_{number}"](names[answer])
-    wrong, where = WRONG[number]
-    exec(wrong, names)
-    with pytest.raises(AssertionError, match=where):
-        names[f"check_{number}"](names[answer])
+    exercise_works("03a_vae", number, scope(), *WRONG[number])
 
 
 def test_definitions_stand_on_their_own():

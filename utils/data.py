@@ -5,6 +5,10 @@ from typing import NamedTuple
 import torch
 from sklearn.datasets import load_digits
 
+from utils.densities import make_densities as densities
+
+__all__ = ["GREY_LEVELS", "as_counts", "densities", "digits"]
+
 GREY_LEVELS = 17
 
 

@@ -17,13 +17,15 @@ import onnxruntime
 import torch
 import traitlets
 from ipywidgets import Widget, widget_serialization
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from utils import ROOT, find_output, output_root, source_mark
 from utils.show import described, small_png
 from utils.store import try_write
-from utils.style import role
+from utils.style import density_map, role
 
+KINDS = ("points", "lines", "polygon", "area", "arrows", "density")
 BUNDLE = ROOT / "build" / "explorer"
 
 
@@ -48,14 +50,35 @@ def slider(label, *, low, high, value=0.0, step=0.05, random="normal", names=Non
     return control
 
 
-def export(name, module, controls, *, title, picture, still, path, caption=None):
+def layer(output, kind, colour, *, size=3.0, alpha=1.0):
+    """One output of the module, drawn in a panel in the colour of a role.
+
+    `kind`: "points" (N, 2); "lines" (L, P, 2); "polygon" (P, 2), filled; "area" (P, 2), a curve
+    filled down to the bottom; "arrows" (N, 4), place and step; "density" (H, W) in [0, 1], the
+    first row at the top, over the whole panel. `size` is a radius or a width, in pixels of 560.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"{kind}: a layer is one of {', '.join(KINDS)}")
+    return {"output": output, "kind": kind, "role": colour, "size": size, "alpha": alpha}
+
+
+def panel(*, xlim, ylim, layers, title="", xlabel="", ylabel="", aspect=1.0):
+    """Axes in the browser; `aspect` is their height over their width."""
+    return {
+        "xlim": list(xlim), "ylim": list(ylim), "layers": list(layers), "title": title,
+        "xlabel": xlabel, "ylabel": ylabel, "aspect": aspect,
+    }  # fmt: skip
+
+
+def export(name, module, controls, *, title, picture, still, path, caption=None, panels=None):
     """Write a module for the browser, and return the greatest difference from torch found.
 
     `module` maps u (1, K), the values of all controls in order, to a dict with "image"
-    (N, C, H, W) in [0, 1] and whatever `caption` names. `picture` describes the image to those who
-    do not see it; the figure `still`, saved before, stands where nothing can move. `path` is the
-    list of values that the play button walks. `caption` = {output, text, labels} names the largest
-    entry of an output below the picture.
+    (N, C, H, W) in [0, 1], or what `panels` draw, and whatever `caption` names. `picture`
+    describes what is seen to those who do not see it; the figure `still`, saved before, stands
+    where nothing can move. `path` is the list of values that the play button walks. `caption` =
+    {output, text, labels} names the largest entry of an output below the picture; without labels
+    it puts the numbers of the output into the places {0}, {1} ... of the text.
     """
     module = copy.deepcopy(module).eval().cpu()
     start = torch.tensor([[v for c in controls for v in np.ravel(c["value"])]], dtype=torch.float32)
@@ -64,8 +87,8 @@ def export(name, module, controls, *, title, picture, still, path, caption=None)
     spec = {
         "name": name, "title": title, "picture": picture,
         "still": still, "still_alt": described(find_output(f"figures/{still}"))[0],
-        "first": _png_of_image(outputs["image"]),
-        "controls": controls, "caption": caption,
+        "first": _png_of_panels(outputs, panels) if panels else _png_of_image(outputs["image"]),
+        "controls": controls, "caption": caption, "panels": panels,
         "path": [[round(float(v), 3) for v in values] for values in path],
         "source": source_mark(),
     }  # fmt: skip
@@ -130,6 +153,42 @@ def _png_of_image(tensor):
     buffer = io.BytesIO()
     Image.fromarray((255 * image).round().astype(np.uint8)).save(buffer, format="png")
     return _uri(buffer.getvalue())
+
+
+def _png_of_panels(outputs, panels):
+    """The first picture of a plot, as explorer/plot.js draws it."""
+    tallest = max(p["aspect"] for p in panels)
+    size = (6.24 * len(panels), 5.6 * tallest + 0.8)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
+    for ax, shown in zip(axes[0], panels, strict=True):
+        ax.set(xlim=shown["xlim"], ylim=shown["ylim"], title=shown["title"])
+        ax.set(xlabel=shown["xlabel"], ylabel=shown["ylabel"], box_aspect=shown["aspect"])
+        for part in shown["layers"]:
+            values = outputs[part["output"]].detach().numpy()
+            _draw(ax, values, part, getattr(role, part["role"]))
+    uri = _png_of_figure(figure)
+    plt.close(figure)
+    return uri
+
+
+def _draw(ax, values, part, colour):
+    kind, look = part["kind"], {"color": colour, "alpha": part["alpha"]}
+    if kind == "points":
+        ax.scatter(*values.T, s=part["size"] ** 2, linewidth=0, **look)
+    elif kind == "lines":
+        ax.plot(*values.transpose(2, 1, 0), linewidth=0.6 * part["size"], **look)
+    elif kind == "area":
+        ax.fill_between(*values.T, y2=ax.get_ylim()[0], linewidth=0, **look)
+    elif kind == "polygon":
+        ax.fill(*values.T, linewidth=0, **look)
+    elif kind == "arrows":
+        ax.quiver(*values.T, angles="xy", scale_units="xy", scale=1, **look)
+    else:
+        extent = (*ax.get_xlim(), *ax.get_ylim())
+        ax.imshow(
+            values, cmap=density_map(colour), vmin=0, vmax=1, extent=extent, aspect="auto",
+            alpha=part["alpha"],
+        )  # fmt: skip
 
 
 class _Runtime(Widget):
