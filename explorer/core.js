@@ -1,6 +1,6 @@
 // One explorer: controls whose values u a model turns into a picture.
 // The same class serves the notebook, the slide and the static page.
-import { drawPanels } from "./plot.js";
+import { drawPanels, placeOnPanel } from "./plot.js";
 import { caption, drawImage } from "./view.js";
 import css from "./style.css";
 
@@ -9,11 +9,18 @@ const MOVES = {
 };
 const PASS_THROUGH = new Set(["PageUp", "PageDown", "Tab", "F5", "F11"]);
 const IDLE_MS = 150;
+const STEP_MS = 180;
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
+  return element;
+}
+
+function button(text, title, act) {
+  const element = make("button", { type: "button", title }, text);
+  element.addEventListener("click", act);
   return element;
 }
 
@@ -61,10 +68,11 @@ export class Explorer {
     this.refreshers = [];
     let first = 0;
     for (const control of spec.controls) {
-      const part = control.kind === "pad" ? this.pad(control, first) : this.slider(control, first);
-      controls.append(part);
+      const part = this[control.kind](control, first);
+      if (part) controls.append(part);
       first += [control.value].flat().length;
     }
+    if (spec.steps) controls.append(this.stepButtons());
     controls.append(this.buttons());
     const frame = make("div", { class: `frame ${kind}`, role: "group", "aria-label": spec.title },
       make("div", { class: "left" }, stage, this.captionLine), controls, this.status);
@@ -134,18 +142,57 @@ export class Explorer {
       make("span", { class: "name" }, control.label), range, output);
   }
 
-  buttons() {
-    const button = (text, title, act) => {
-      const element = make("button", { type: "button", title }, text);
-      element.addEventListener("click", act);
-      return element;
+  /** Numbers that no control moves: they change when a step is taken. */
+  state() {}
+
+  /** A curve of numbers drawn with the mouse on a panel; the buttons offer curves ready made. */
+  drawing(control, first) {
+    let last = null;
+    const draw = (event) => {
+      const place = placeOnPanel(this.canvas, this.spec.panels, control.panel, event);
+      const count = control.value.length;
+      const at = (x) => Math.round(clamp(x, { min: 0, max: 1 }) * (count - 1));
+      const from = last ?? place;
+      const [a, b] = [at(from.x), at(place.x)];
+      for (let i = Math.min(a, b); i <= Math.max(a, b); i++) {
+        const part = a === b ? 1 : (i - a) / (b - a);
+        this.values[first + i] = clamp(from.y + (place.y - from.y) * part, control);
+      }
+      last = place;
+      this.set(0, this.values);
     };
-    this.playButton = button("play", "walk a path through the codes", () => this.togglePlay());
+    this.canvas.style.cursor = "crosshair";
+    this.canvas.style.touchAction = "none";
+    this.canvas.addEventListener("pointerdown", (event) => {
+      if (!placeOnPanel(this.canvas, this.spec.panels, control.panel, event).inside) return;
+      this.canvas.setPointerCapture(event.pointerId);
+      last = null;
+      draw(event);
+    });
+    this.canvas.addEventListener("pointermove", (event) => {
+      if (this.canvas.hasPointerCapture(event.pointerId)) draw(event);
+    });
+    const presets = Object.entries(control.presets).map(([name, values]) =>
+      button(name, `${control.label}: ${name}`, () => this.set(first, values)));
+    return make("div", { class: "buttons" }, make("span", { class: "name" }, control.label), ...presets);
+  }
+
+  stepButtons() {
+    return make("div", { class: "buttons" }, ...this.spec.steps.map(({ label, output }) =>
+      button(label, `take one step: ${label}`, () => this.take(output))));
+  }
+
+  buttons() {
+    const what = this.spec.steps ? "take the steps in turn" : "walk a path through the codes";
+    this.playButton = button("play", what, () => this.togglePlay());
     this.playButton.setAttribute("aria-pressed", "false");
-    return make("div", { class: "buttons" },
-      button("reset", "back to the first values", () => { this.stop(); this.set(0, this.start); }),
-      button("random", "draw new values at random", () => { this.stop(); this.randomise(); }),
-      this.playButton);
+    const row = make("div", { class: "buttons" },
+      button("reset", "back to the first values", () => { this.stop(); this.set(0, this.start); }));
+    if (this.spec.controls.some((control) => control.random)) {
+      row.append(button("random", "draw new values at random", () => { this.stop(); this.randomise(); }));
+    }
+    row.append(this.playButton);
+    return row;
   }
 
   /** Keep a slide or a notebook from taking the keys, the wheel and the touches meant for us. */
@@ -188,12 +235,23 @@ export class Explorer {
 
   randomise() {
     const values = this.spec.controls.flatMap((control) =>
-      [control.value].flat().map(() => {
+      [control.value].flat().map((_, i) => {
+        if (!control.random) return this.values[this.firstOf(control) + i];
         if (control.random === "normal") return clamp(normal(), control);
         const steps = Math.round((control.max - control.min) / control.step);
         return control.min + control.step * Math.floor(Math.random() * (steps + 1));
       }));
     this.set(0, values);
+  }
+
+  firstOf(wanted) {
+    const before = this.spec.controls.slice(0, this.spec.controls.indexOf(wanted));
+    return before.flatMap((control) => control.value).length;
+  }
+
+  /** Put what the model returned under this name in the place of all values. */
+  take(output) {
+    if (this.latest?.[output]) this.set(0, Array.from(this.latest[output].data));
   }
 
   connect(name) {
@@ -204,7 +262,24 @@ export class Explorer {
 
   togglePlay() {
     if (this.playing) this.stop();
+    else if (this.spec.steps) this.playSteps();
     else this.play();
+  }
+
+  /** Take the steps in turn, slowly enough to follow each. */
+  playSteps() {
+    this.playButton.textContent = "pause";
+    this.playButton.setAttribute("aria-pressed", "true");
+    let turn = 0;
+    let due = 0;
+    const frame = (now) => {
+      if (now >= due) {
+        this.take(this.spec.steps[turn++ % this.spec.steps.length].output);
+        due = now + STEP_MS;
+      }
+      this.playing = requestAnimationFrame(frame);
+    };
+    this.playing = requestAnimationFrame(frame);
   }
 
   /** Walk the path of the spec, one leg a second and a half, easing in and out of each stop. */
@@ -270,9 +345,10 @@ export class Explorer {
   }
 
   draw(outputs) {
+    this.latest = outputs;
     const style = getComputedStyle(this.host);
     const colour = (role) => style.getPropertyValue(`--${role}`).trim();
-    if (this.spec.panels) drawPanels(this.canvas, outputs, this.spec.panels, colour);
+    if (this.spec.panels) drawPanels(this.canvas, outputs, this.spec.panels, { colour, font: style.fontFamily });
     else drawImage(this.canvas, outputs.image, colour);
     if (this.spec.caption) {
       this.captionLine.textContent = caption(outputs[this.spec.caption.output], this.spec.caption);

@@ -2,7 +2,7 @@
 import { rgb } from "./view.js";
 
 const SIZE = 560; // device pixels across one panel
-const MARGIN = { left: 52, right: 12, top: 34, bottom: 46 };
+const MARGIN = { left: 54, right: 14, top: 38, bottom: 54 };
 
 /** At most five round numbers inside [low, high]. */
 function ticks([low, high]) {
@@ -15,8 +15,8 @@ function ticks([low, high]) {
 }
 
 class Panel {
-  constructor(context, panel, left, colour) {
-    Object.assign(this, { context, panel, colour });
+  constructor(context, panel, left, { colour, font }) {
+    Object.assign(this, { context, panel, colour, font });
     const height = SIZE * (panel.aspect ?? 1);
     this.box = { x: left + MARGIN.left, y: MARGIN.top, width: SIZE, height };
     const [x0, x1] = panel.xlim;
@@ -31,17 +31,17 @@ class Panel {
     context.lineWidth = 2;
     context.strokeRect(box.x, box.y, box.width, box.height);
     context.fillStyle = this.colour("muted");
-    context.font = "19px sans-serif";
+    context.font = `22px ${this.font}`;
     context.textAlign = "center";
     const text = (value) => String(value).replace("-", "−");
-    for (const t of ticks(panel.xlim)) context.fillText(text(t), this.x(t), box.y + box.height + 22);
-    if (panel.xlabel) context.fillText(panel.xlabel, box.x + box.width / 2, box.y + box.height + 42);
+    for (const t of ticks(panel.xlim)) context.fillText(text(t), this.x(t), box.y + box.height + 24);
+    if (panel.xlabel) context.fillText(panel.xlabel, box.x + box.width / 2, box.y + box.height + 48);
     context.textAlign = "right";
     for (const t of ticks(panel.ylim)) context.fillText(text(t), box.x - 8, this.y(t) + 7);
     context.textAlign = "left";
     if (panel.ylabel) context.fillText(panel.ylabel, box.x + 8, box.y + 24);
     context.fillStyle = this.colour("ink");
-    context.font = "600 21px sans-serif";
+    context.font = `600 24px ${this.font}`;
     if (panel.title) context.fillText(panel.title, box.x, box.y - 11);
   }
 
@@ -131,17 +131,29 @@ class Panel {
   }
 }
 
-/** Draw all panels; `colour(role)` gives the colour of a role in the present room. */
-export function drawPanels(canvas, outputs, panels, colour) {
+/** Where a pointer is on a panel: {x in [0, 1] across it, y on its scale, inside}. */
+export function placeOnPanel(canvas, panels, index, event) {
+  const bounds = canvas.getBoundingClientRect();
+  const scale = canvas.width / bounds.width;
+  const { aspect = 1, ylim: [low, high] } = panels[index];
+  const step = SIZE + MARGIN.left + MARGIN.right;
+  const x = ((event.clientX - bounds.left) * scale - index * step - MARGIN.left) / SIZE;
+  const down = ((event.clientY - bounds.top) * scale - MARGIN.top) / (SIZE * aspect);
+  const inside = x >= 0 && x <= 1 && down >= 0 && down <= 1;
+  return { x, y: high - down * (high - low), inside };
+}
+
+/** Draw all panels; `look.colour(role)` gives the colour of a role in the present room. */
+export function drawPanels(canvas, outputs, panels, look) {
   const step = SIZE + MARGIN.left + MARGIN.right;
   const tallest = Math.max(...panels.map((panel) => panel.aspect ?? 1));
   canvas.width = step * panels.length;
   canvas.height = SIZE * tallest + MARGIN.top + MARGIN.bottom;
   const context = canvas.getContext("2d");
-  context.fillStyle = colour("paper");
+  context.fillStyle = look.colour("paper");
   context.fillRect(0, 0, canvas.width, canvas.height);
   panels.forEach((panel, i) => {
-    const drawn = new Panel(context, panel, i * step, colour);
+    const drawn = new Panel(context, panel, i * step, look);
     drawn.layers(outputs);
     drawn.frame();
   });

@@ -155,7 +155,7 @@ export default class LectureEngine extends Marp {
     if (still) {
       rendered.html = rendered.html.replace(EXPLORER, (_, name) => {
         const { still, still_alt: alt } = explorerSpec(name);
-        return `<img class="poster" src="${dataUri(path.join(ROOT, "figures", still), "image/png")}" alt="${alt}">`;
+        return `<img class="poster" src="${dataUri(path.join(ROOT, "figures", still), TYPES[path.extname(still)])}" alt="${alt}">`;
       });
     }
     const scripts = still ? "" : explorerScripts(names) + `<script>${text(LECTURE, "deck.js")}</script>`;

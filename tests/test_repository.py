@@ -195,10 +195,10 @@ def test_results_come_from_the_present_code_with_three_seeds(path):
 def test_every_figure_is_drawn_by_one_notebook_cell():
     saved = {}
     for path in NOTEBOOKS:
-        for name in re.findall(
-            r'save_figure\(\s*"([^"]+)"', "\n".join(c.source for c in code_cells(path))
-        ):
-            name = name if "." in name else name + ".svg"
+        text = "\n".join(c.source for c in code_cells(path))
+        for kind, name in re.findall(r'save_(figure|animation)\(\s*"([^"]+)"', text):
+            ending = ".webp" if kind == "animation" else ".svg"
+            name = name if "." in name else name + ending
             assert name not in saved, f"{name} is saved by two cells"
             saved[name] = path
     drawn = {p.relative_to(ROOT / "figures").as_posix() for p in FIGURES}

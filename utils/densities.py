@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-NODES = 400  # of a one-dimensional Gauss-Legendre integral
+NODES = 260  # of a one-dimensional Gauss-Legendre integral
 
 
 def _quadrature():
@@ -43,7 +43,7 @@ class Density:
 
     @cached_property
     def _entropy(self):
-        coarse, fine = (self._entropy_on_grid(n) for n in (300, 400))
+        coarse, fine = (self._entropy_on_grid(n) for n in (200, 280))
         return fine, abs(fine - coarse)
 
     def entropy(self):

@@ -21,11 +21,13 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from utils import ROOT, find_output, output_root, source_mark
+from utils.panels import layer, panel, picture_of
 from utils.show import described, small_png
 from utils.store import try_write
-from utils.style import density_map, role
+from utils.style import role
 
-KINDS = ("points", "lines", "polygon", "area", "arrows", "density")
+__all__ = ["Explorer", "drawing", "export", "layer", "pad", "panel", "slider", "state"]
+
 BUNDLE = ROOT / "build" / "explorer"
 
 
@@ -50,35 +52,36 @@ def slider(label, *, low, high, value=0.0, step=0.05, random="normal", names=Non
     return control
 
 
-def layer(output, kind, colour, *, size=3.0, alpha=1.0):
-    """One output of the module, drawn in a panel in the colour of a role.
+def state(values, *, low, high):
+    """Entries of the code without a slider; they change when a step is taken (see `export`)."""
+    return {"kind": "state", "value": [float(v) for v in values], "min": low, "max": high}
 
-    `kind`: "points" (N, 2); "lines" (L, P, 2); "polygon" (P, 2), filled; "area" (P, 2), a curve
-    filled down to the bottom; "arrows" (N, 4), place and step; "density" (H, W) in [0, 1], the
-    first row at the top, over the whole panel. `size` is a radius or a width, in pixels of 560.
+
+def drawing(label, values, *, low, high, panel=0, presets):
+    """Entries of the code that the reader draws with the mouse on a panel.
+
+    They stand evenly spaced over its xlim, their heights on its ylim. `presets` {name: values} are
+    buttons, for the keyboard.
     """
-    if kind not in KINDS:
-        raise ValueError(f"{kind}: a layer is one of {', '.join(KINDS)}")
-    return {"output": output, "kind": kind, "role": colour, "size": size, "alpha": alpha}
+    control = {"kind": "drawing", "label": label, "min": low, "max": high, "panel": panel}
+    presets = {name: [float(v) for v in curve] for name, curve in presets.items()}
+    return control | {"value": [float(v) for v in values], "presets": presets}
 
 
-def panel(*, xlim, ylim, layers, title="", xlabel="", ylabel="", aspect=1.0):
-    """Axes in the browser; `aspect` is their height over their width."""
-    return {
-        "xlim": list(xlim), "ylim": list(ylim), "layers": list(layers), "title": title,
-        "xlabel": xlabel, "ylabel": ylabel, "aspect": aspect,
-    }  # fmt: skip
-
-
-def export(name, module, controls, *, title, picture, still, path, caption=None, panels=None):
-    """Write a module for the browser, and return the greatest difference from torch found.
+def export(
+    name, module, controls, *, title, picture, still, path=(), caption=None, panels=None, steps=None
+):  # fmt: skip
+    """Write a module for the browser, and return the greatest difference from torch found:
+    absolute for numbers up to one, relative beyond.
 
     `module` maps u (1, K), the values of all controls in order, to a dict with "image"
     (N, C, H, W) in [0, 1], or what `panels` draw, and whatever `caption` names. `picture`
     describes what is seen to those who do not see it; the figure `still`, saved before, stands
     where nothing can move. `path` is the list of values that the play button walks. `caption` =
     {output, text, labels} names the largest entry of an output below the picture; without labels
-    it puts the numbers of the output into the places {0}, {1} ... of the text.
+    it puts the numbers of the output into the places {0}, {1} ... of the text. `steps` [(label,
+    output)] are buttons that put an output (1, K) in the place of all values; the play button then
+    takes them in turn.
     """
     module = copy.deepcopy(module).eval().cpu()
     start = torch.tensor([[v for c in controls for v in np.ravel(c["value"])]], dtype=torch.float32)
@@ -87,8 +90,9 @@ def export(name, module, controls, *, title, picture, still, path, caption=None,
     spec = {
         "name": name, "title": title, "picture": picture,
         "still": still, "still_alt": described(find_output(f"figures/{still}"))[0],
-        "first": _png_of_panels(outputs, panels) if panels else _png_of_image(outputs["image"]),
+        "first": _png_of_figure(picture_of(outputs, panels)) if panels else _png_of_image(outputs["image"]),
         "controls": controls, "caption": caption, "panels": panels,
+        "steps": [{"label": text, "output": output} for text, output in steps] if steps else None,
         "path": [[round(float(v), 3) for v in values] for values in path],
         "source": source_mark(),
     }  # fmt: skip
@@ -105,7 +109,12 @@ def _onnx_bytes(module, start, names):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module, (start,), input_names=["u"], output_names=names, dynamo=True, verbose=False
+                torch.nn.Sequential(module),  # so that a buffer may be called as an output is
+                (start,),
+                input_names=["u"],
+                output_names=names,
+                dynamo=True,
+                verbose=False,
             )
     finally:
         noisy.level = level
@@ -129,7 +138,8 @@ def _difference(onnx, module, controls, trials=50):
         with torch.no_grad():
             expected = module(u)
         for value, name in zip(session.run(None, {"u": u.numpy()}), expected, strict=True):
-            worst = max(worst, np.abs(value - expected[name].numpy()).max())
+            wanted = expected[name].numpy()
+            worst = max(worst, (np.abs(value - wanted) / np.maximum(1, np.abs(wanted))).max())
     return float(worst)
 
 
@@ -140,6 +150,7 @@ def _uri(png):
 def _png_of_figure(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    plt.close(figure)
     return _uri(small_png(buffer.getvalue()))
 
 
@@ -153,42 +164,6 @@ def _png_of_image(tensor):
     buffer = io.BytesIO()
     Image.fromarray((255 * image).round().astype(np.uint8)).save(buffer, format="png")
     return _uri(buffer.getvalue())
-
-
-def _png_of_panels(outputs, panels):
-    """The first picture of a plot, as explorer/plot.js draws it."""
-    tallest = max(p["aspect"] for p in panels)
-    size = (6.24 * len(panels), 5.6 * tallest + 0.8)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
-    for ax, shown in zip(axes[0], panels, strict=True):
-        ax.set(xlim=shown["xlim"], ylim=shown["ylim"], title=shown["title"])
-        ax.set(xlabel=shown["xlabel"], ylabel=shown["ylabel"], box_aspect=shown["aspect"])
-        for part in shown["layers"]:
-            values = outputs[part["output"]].detach().numpy()
-            _draw(ax, values, part, getattr(role, part["role"]))
-    uri = _png_of_figure(figure)
-    plt.close(figure)
-    return uri
-
-
-def _draw(ax, values, part, colour):
-    kind, look = part["kind"], {"color": colour, "alpha": part["alpha"]}
-    if kind == "points":
-        ax.scatter(*values.T, s=part["size"] ** 2, linewidth=0, **look)
-    elif kind == "lines":
-        ax.plot(*values.transpose(2, 1, 0), linewidth=0.6 * part["size"], **look)
-    elif kind == "area":
-        ax.fill_between(*values.T, y2=ax.get_ylim()[0], linewidth=0, **look)
-    elif kind == "polygon":
-        ax.fill(*values.T, linewidth=0, **look)
-    elif kind == "arrows":
-        ax.quiver(*values.T, angles="xy", scale_units="xy", scale=1, **look)
-    else:
-        extent = (*ax.get_xlim(), *ax.get_ylim())
-        ax.imshow(
-            values, cmap=density_map(colour), vmin=0, vmax=1, extent=extent, aspect="auto",
-            alpha=part["alpha"],
-        )  # fmt: skip
 
 
 class _Runtime(Widget):
@@ -218,7 +193,8 @@ class _Widget(anywidget.AnyWidget):
 class Explorer:
     """The explorer `name` as a widget; `values` follows the sliders and moves them.
 
-    Where widgets do not run, the still figure is shown in its place.
+    Where widgets do not run, a picture stands in its place: the still figure if that is a PNG, else
+    the first picture.
     """
 
     def __init__(self, name):
@@ -260,8 +236,10 @@ class Explorer:
     def _repr_mimebundle_(self, **_):
         bundle = {"text/plain": repr(self)}
         still = find_output("figures/" + self.spec["still"])
-        if still.exists():
+        if still.suffix == ".png" and still.exists():
             bundle["image/png"] = base64.b64encode(still.read_bytes()).decode()
+        else:
+            bundle["image/png"] = self.spec["first"].split(",")[1]
         if self.widget is not None:
             widget = self.widget._repr_mimebundle_()
             data = widget[0] if isinstance(widget, tuple) else widget

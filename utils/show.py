@@ -1,17 +1,20 @@
 """Pictures and sentences that a notebook shows, and the figures it gives to the slides."""
 
+import base64
 import html
 import io
 import re
 
 import numpy as np
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib import pyplot as plt
 from PIL import Image
 
 from utils import output_root, source_mark
 from utils.store import try_write
 from utils.style import role
+
+EXIF_DESCRIPTION, EXIF_SOFTWARE = 270, 305
 
 
 def save_figure(name, fig, *, alt):
@@ -35,6 +38,34 @@ def save_figure(name, fig, *, alt):
     try_write(output_root() / "figures" / name, buffer.getvalue())
 
 
+def save_animation(name, frames, *, alt, milliseconds=80):
+    """Write figures/<name>.webp from figures, repeated for ever, and show it; close the figures.
+
+    The first frame, which is all a printed slide shows, and the last one stand still for a while.
+    """
+    pictures = []
+    for fig in frames:
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=80)
+        plt.close(fig)
+        pictures.append(Image.open(buffer).convert("RGB"))
+    rest = 12 * milliseconds
+    times = [rest] + [milliseconds] * (len(pictures) - 2) + [rest]
+    exif = Image.Exif()
+    exif[EXIF_DESCRIPTION], exif[EXIF_SOFTWARE] = alt, source_mark()
+    buffer = io.BytesIO()
+    pictures[0].save(
+        buffer, format="webp", save_all=True, append_images=pictures[1:],
+        duration=times, loop=0, quality=40, method=6, exif=exif,
+    )  # fmt: skip
+    try_write(output_root() / "figures" / f"{name}.webp", buffer.getvalue())
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width = pictures[0].width
+    display(
+        HTML(f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/webp;base64,{data}">')
+    )
+
+
 def show_figure(fig, *, alt):
     """Show a figure that no slide needs, with its alt text, and close it."""
     display(fig, metadata={"image/png": {"alt": alt}})
@@ -43,6 +74,10 @@ def show_figure(fig, *, alt):
 
 def described(path):
     """(alt text, source mark) of a figure that `save_figure` wrote; ("", "") where none is."""
+    if path.suffix == ".webp":
+        with Image.open(path) as picture:
+            exif = picture.getexif()
+            return exif.get(EXIF_DESCRIPTION, ""), exif.get(EXIF_SOFTWARE, "")
     if path.suffix == ".png":
         with Image.open(path) as picture:
             return picture.info.get("Description", ""), picture.info.get("Source", "")
