@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import exercise_works
 from sklearn.mixture import GaussianMixture
 
-from conftest import exercise_works
 from utils.checks import answered, check_close, check_integrates_to_one
 from utils.notebooks import definitions
 

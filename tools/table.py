@@ -65,6 +65,8 @@ def results_table():
     lines.append("|---|---|---|---|---|---|")
     headlines = json.loads((ROOT / "results/headlines.json").read_text(encoding="utf-8"))
     for notebook, what, key, digits, beside in headlines:
+        if not (ROOT / "results" / f"{notebook}.json").exists():
+            continue  # written, and not yet run
         values = [seed[key] for seed in recorded(notebook).values() if key in seed]
         mean = sum(values) / len(values)
         span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
