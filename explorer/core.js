@@ -74,9 +74,9 @@ export class Explorer {
     }
     if (spec.steps) controls.append(this.stepButtons());
     controls.append(this.buttons());
-    const frame = make("div", { class: `frame ${kind}`, role: "group", "aria-label": spec.title },
+    this.frame = make("div", { class: `frame ${kind}`, role: "group", "aria-label": spec.title },
       make("div", { class: "left" }, stage, this.captionLine), controls, this.status);
-    root.replaceChildren(make("style", {}, css), frame);
+    root.replaceChildren(make("style", {}, css), this.frame);
     this.refresh();
   }
 
@@ -350,6 +350,7 @@ export class Explorer {
     const colour = (role) => style.getPropertyValue(`--${role}`).trim();
     if (this.spec.panels) drawPanels(this.canvas, outputs, this.spec.panels, { colour, font: style.fontFamily });
     else drawImage(this.canvas, outputs.image, colour);
+    this.frame.classList.toggle("wide", this.canvas.width > 1.3 * this.canvas.height);
     if (this.spec.caption) {
       this.captionLine.textContent = caption(outputs[this.spec.caption.output], this.spec.caption);
     }

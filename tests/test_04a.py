@@ -29,11 +29,13 @@ def state(seed=0, steps=20.0, size=0.1, loss=1.0):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_both_gradients_are_autograds(game, seed):
-    settings, c, w, heights = game.split(state(seed))
+    _, c, w, heights = game.split(state(seed))
     p = game.real(heights)
     w, c = w.requires_grad_(), c.clone().requires_grad_()
     value = game.value(w, p, game.made(c).detach())
-    check_close(game.gradient_d(w, p, game.made(c)), torch.autograd.grad(value, w)[0], tolerance=1e-8)
+    check_close(
+        game.gradient_d(w, p, game.made(c)), torch.autograd.grad(value, w)[0], tolerance=1e-8
+    )
     logit = (game.phi @ w).detach()
     for kind, loss in [(1.0, F.softplus(-logit)), (0.0, -F.softplus(logit))]:
         downhill = -torch.autograd.grad((game.kernel(c) @ loss).sum(), c)[0]

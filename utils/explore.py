@@ -29,6 +29,7 @@ from utils.style import role
 __all__ = ["Explorer", "drawing", "export", "layer", "pad", "panel", "slider", "state"]
 
 BUNDLE = ROOT / "build" / "explorer"
+POSTER_PIXELS = 240  # across the first picture, for where it stands alone
 
 
 def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):
@@ -161,9 +162,11 @@ def _png_of_image(tensor):
             np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (role.paper, role.ink)
         )
         image = (paper + (ink - paper) * image) / 255
+    times = -(-POSTER_PIXELS // max(image.shape[:2]))
+    image = image.repeat(times, 0).repeat(times, 1)
     buffer = io.BytesIO()
     Image.fromarray((255 * image).round().astype(np.uint8)).save(buffer, format="png")
-    return _uri(buffer.getvalue())
+    return _uri(small_png(buffer.getvalue()))
 
 
 class _Runtime(Widget):
