@@ -46,7 +46,11 @@ def test_samples_between_modes_do_not_count():
 
 @pytest.mark.parametrize(
     "x, message",
-    [(torch.zeros(5, 3), "shape"), (torch.zeros(5), "shape"), (torch.full((5, 2), math.nan), "NaN")],
+    [
+        (torch.zeros(5, 3), "shape"),
+        (torch.zeros(5), "shape"),
+        (torch.full((5, 2), math.nan), "NaN"),
+    ],
 )
 def test_scores_refuse_what_is_no_sample(x, message):
     with pytest.raises(ValueError, match=message):

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from utils import data, explore, show
@@ -142,6 +143,63 @@ def test_export_writes_what_the_browser_needs(tmp_path, monkeypatch):
     widget = explore.Explorer("s/double").widget
     assert widget.values == [0.0, 0.0, 1.0]
     assert len(widget.onnx) > 100
+
+
+class Game(nn.Module):
+    """u = (state 2, drawing 3): a step doubles the state."""
+
+    def forward(self, u):
+        x = torch.stack([torch.linspace(0, 1, 3), u[0, 2:]], 1)
+        lines, arrows = torch.stack([x, 2 * x]), torch.cat([x, x], 1)
+        after = torch.cat([2 * u[:, :2], u[:, 2:]], 1)
+        grid = u[0, 2:].outer(u[0, 2:])
+        return {"x": 1.0 * x, "lines": lines, "arrows": arrows, "after": after, "grid": grid}
+
+
+def test_panels_steps_and_drawings_travel_to_the_browser(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    fig, _ = plt.subplots()
+    show.save_figure("s/still", fig, alt="a still of the game")
+    plt.close("all")
+    kinds = [("x", "points"), ("x", "polygon"), ("x", "area"), ("lines", "lines")]
+    kinds += [("arrows", "arrows"), ("grid", "density")]
+    layers = [explore.layer(output, kind, "model") for output, kind in kinds]
+    presets = {"flat": [0.5, 0.5, 0.5]}
+    controls = [
+        explore.state([1.0, 2.0], low=-3, high=3),
+        explore.drawing("data", [0.1, 0.9, 0.3], low=0, high=1, presets=presets),
+    ]
+    worst = explore.export(
+        "s/game", Game(), controls, title="t", picture="p", still="s/still.svg",
+        panels=[explore.panel(xlim=(0, 1), ylim=(0, 1), layers=layers)], steps=[("go", "after")],
+    )  # fmt: skip
+    assert worst < 1e-6
+    spec = json.loads((tmp_path / "lecture/live/s/game.json").read_text(encoding="utf-8"))
+    assert spec["steps"] == [{"label": "go", "output": "after"}]
+    assert spec["controls"][1]["presets"] == presets
+    assert [part["kind"] for part in spec["panels"][0]["layers"]] == [kind for _, kind in kinds]
+    shown = explore.Explorer("s/game")
+    assert shown.widget.values == [1.0, 2.0, *map(pytest.approx, [0.1, 0.9, 0.3])]
+    assert "image/png" in shown._repr_mimebundle_(), "an svg still has a picture in its place"
+    with pytest.raises(ValueError, match="a layer is one of points"):
+        explore.layer("x", "dots", "model")
+
+
+def test_animation_carries_its_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    monkeypatch.setenv("LECTURE_SOURCE", "abc")
+    frames = []
+    for slope in range(3):
+        fig, ax = plt.subplots(figsize=(1, 1))
+        ax.plot([0, slope])
+        ax.set_ylim(0, 2)
+        frames.append(fig)
+    show.save_animation("s/moving", frames, alt="A line that turns")
+    file = tmp_path / "figures/s/moving.webp"
+    assert show.described(file) == ("A line that turns", "abc")
+    with Image.open(file) as picture:
+        assert picture.n_frames == 3
+    assert not plt.get_fignums()
 
 
 def test_explorers_of_a_notebook_share_one_runtime():
