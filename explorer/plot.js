@@ -8,7 +8,7 @@ const MARGIN = { left: 54, right: 14, top: 38, bottom: 54 };
 function ticks([low, high]) {
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= 0.8 * rough);
   const found = [];
   for (let i = Math.ceil(low / step); i * step <= high + 1e-9; i++) found.push(+(i * step).toFixed(6));
   return found;
