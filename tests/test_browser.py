@@ -255,6 +255,28 @@ def test_presenter_and_audience_see_the_same(chromium):
     context.close()
 
 
+def test_game_is_played_by_buttons_and_by_drawing(page):
+    deck, number, name = next(slide for slide in live_slides() if slide[2] == "04_gan/game")
+    open_deck(page, deck, number)
+    explorer = live(page, name)
+    start = picture(explorer)
+    explorer.get_by_role("button", name="step D").click()
+    page.wait_for_timeout(200)
+    after_d = picture(explorer)
+    explorer.get_by_role("button", name="step G").click()
+    page.wait_for_timeout(200)
+    after_g = picture(explorer)
+    assert len({start, after_d, after_g}) == 3, "each player has to move"
+    box = explorer.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.7 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"], steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(200)
+    assert picture(explorer) != after_g, "the data follow the mouse"
+    assert page.url.endswith(f"#{number}") and page.errors == []
+
+
 def test_browser_computes_what_torch_computed(page):
     """The picture on the slide against the first one, which torch drew."""
     deck, number, name = PLANE
