@@ -1,6 +1,7 @@
 // One explorer: controls whose values u a model turns into a picture.
 // The same class serves the notebook, the slide and the static page.
 import { drawPanels, placeOnPanel } from "./plot.js";
+import { inTurn } from "./runtime.js";
 import { caption, drawImage } from "./view.js";
 import css from "./style.css";
 
@@ -312,7 +313,8 @@ export class Explorer {
     try {
       const { ort, model } = await load();
       this.ort = ort;
-      this.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+      this.session = await inTurn(() =>
+        ort.InferenceSession.create(model, { executionProviders: ["wasm"] }));
       if (this.removed) return this.session.release();
       await this.update();
       this.poster.hidden = true;
@@ -337,7 +339,7 @@ export class Explorer {
       while (this.stale) {
         this.stale = false;
         const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
-        this.draw(await this.session.run({ u }));
+        this.draw(await inTurn(() => this.session.run({ u })));
       }
     } finally {
       this.running = false;

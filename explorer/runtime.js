@@ -21,6 +21,15 @@ export function loadRuntime(wasm) {
   return ready;
 }
 
+let last = Promise.resolve();
+
+/** One thing at a time: the runtime is shared by all explorers of a page, and not re-entrant. */
+export function inTurn(work) {
+  const mine = last.then(work);
+  last = mine.catch(() => {});
+  return mine;
+}
+
 export function bytesFromBase64(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }
