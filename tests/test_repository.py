@@ -156,8 +156,9 @@ def test_notebook_has_the_parts_a_reader_expects(path):
     assert "Exercises" in headings and "Summary" in headings
     assert "**Sources" in text and "Predict" in text
     assert "seed_everything()" in text and "record(" in text
-    sizes = [len(c.source.splitlines()) for c in code_cells(path)]
-    assert max(sizes) <= 40
+    for cell in code_cells(path):
+        whole_class = "model" in cell.metadata.get("tags", [])  # one cannot be cut in two
+        assert len(cell.source.splitlines()) <= (65 if whole_class else 40), cell.source[:60]
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", text), "a control character: a lost backslash?"
     assert text.count("assert ") + text.count("check_") >= 10
 
