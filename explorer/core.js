@@ -286,10 +286,11 @@ export class Explorer {
   /** Walk the path of the spec, one leg a second and a half, easing in and out of each stop. */
   play() {
     const path = [[...this.values], ...this.spec.path];
-    const begun = performance.now();
+    let begun; // the first frame's time, which may lie before the click's
     this.playButton.textContent = "pause";
     this.playButton.setAttribute("aria-pressed", "true");
     const frame = (now) => {
+      begun ??= now;
       let leg = (now - begun) / 1500;
       if (leg >= path.length - 1) leg = 1 + ((leg - 1) % (path.length - 1));
       const [from, to] = [path[Math.floor(leg)], path[Math.floor(leg) + 1] ?? path[1]];

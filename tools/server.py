@@ -79,7 +79,6 @@ def command(port, arguments=()):
         f"--ServerApp.root_dir={ROOT}",
         f"--ServerApp.extra_static_paths={slides.BUILD}",
         f"--LabApp.default_url=/lab/tree/{page}",
-        f"--LabApp.open_browser={has_screen()}",
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
         *arguments,
     ]
@@ -105,5 +104,5 @@ def open_lab(arguments=()):
         print(f"port {FIRST_PORT} is taken; using {port}")
     if not has_screen():
         print("No screen here: open the address below in a browser.", flush=True)
-    started = command(port, arguments)
+    started = command(port, [f"--LabApp.open_browser={has_screen()}", *arguments])
     os.execve(started[0], started, environment())
