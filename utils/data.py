@@ -1,4 +1,4 @@
-"""The data of the course: shipped with scikit-learn or made here, never fetched."""
+"""The data of the course: shipped with scikit-learn or made here; only `openml` fetches."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,25 @@ import torch
 from sklearn.datasets import load_digits
 
 from utils.densities import make_densities as densities
+from utils.folders import image_folder, unpack
+from utils.glyphs import glyphs
+from utils.openml import openml
+from utils.scenes import scenes, twin_for_scoring
+from utils.text import text
 
-__all__ = ["GREY_LEVELS", "as_counts", "densities", "digits"]
+__all__ = [
+    "GREY_LEVELS",
+    "as_counts",
+    "densities",
+    "digits",
+    "glyphs",
+    "image_folder",
+    "openml",
+    "scenes",
+    "text",
+    "twin_for_scoring",
+    "unpack",
+]
 
 GREY_LEVELS = 17
 
