@@ -86,6 +86,7 @@ def run_public(target, seconds, critic):
 
 
 RECIPE = {"bend": nn.Tanh, "features": 32, "r1": 0.1, "falling": True, "average": 0.995}
+FREQUENCY = {"ring": 1.0, "grid": 1.5}  # of the waves
 LEAVE = {
     "without tanh": {"bend": ours.leaky},
     "without waves": {"features": 0},
@@ -104,7 +105,8 @@ def run_ours(target, seconds, **changes):
 
     def fresh():
         generator = ours.Generator(scale=scale, bend=bend)
-        return generator, ours.Discriminator(scale=scale, features=features)
+        waves = {"features": features, "frequency": FREQUENCY[target.name]}
+        return generator, ours.Discriminator(scale=scale, **waves)
 
     begun = time.process_time()
     ours.fit(*fresh(), target, 100, **how)
