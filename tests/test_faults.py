@@ -235,7 +235,15 @@ def test_interrupt_stops_after_the_step_and_the_cell_runs_again():
         manager.shutdown_kernel(now=True)
 
 
-def test_interrupt_says_where_it_stopped(capsys):
+@pytest.fixture
+def python_hears_interrupts():
+    """A shell starts what runs in its background deaf to them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupt_says_where_it_stopped(capsys, python_hears_interrupts):
     run = Training(nn.Linear(1, 1), steps=100)
     for step in run:
         run.log(loss=1.0)
