@@ -207,6 +207,7 @@ from utils.train import Training
 model = nn.Linear(1, 1)
 optimizer = torch.optim.SGD(model.parameters(), 1e-3)
 run = Training(model, steps=STEPS)
+print('begun', flush=True)
 for step in run:
     loss = model(torch.ones(1, 1)).square().mean()
     run.log(loss=loss)
@@ -220,7 +221,9 @@ def test_interrupt_stops_after_the_step_and_the_cell_runs_again():
     try:
         done = []
         client.execute(TRAIN_FOREVER.replace("STEPS", "10_000_000"))
-        time.sleep(6)
+        while "begun" not in client.get_iopub_msg(timeout=60)["content"].get("text", ""):
+            pass
+        time.sleep(1)
         manager.interrupt_kernel()
         assert client.get_shell_msg(timeout=30)["content"]["status"] == "ok"
         client.execute_interactive(
