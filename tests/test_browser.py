@@ -293,6 +293,7 @@ def test_game_is_played_by_buttons_and_by_drawing(page):
     explorer.get_by_role("button", name="step G").click()
     assert changes(explorer, after_d), "the generator has to move"
     after_g = picture(explorer)
+    assert after_g != start, "two moves are not none"
     drag(page, explorer.locator("canvas").bounding_box(), (0.15, 0.7), (0.3, 0.3))
     assert changes(explorer, after_g), "the data follow the mouse"
     assert page.url.endswith(f"#{number}") and page.errors == []
