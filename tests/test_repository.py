@@ -18,10 +18,7 @@ NOTEBOOKS = notebooks.all_notebooks()
 DECKS = slides.decks()
 FIGURES = sorted(p for p in (ROOT / "figures").rglob("*") if p.suffix in (".svg", ".png", ".webp"))
 LIVE = sorted((ROOT / "lecture" / "live").rglob("*.json"))
-TRAINING_SECONDS = {
-    "05c_cyclegan": 120,
-    "05d_document_cyclegan": 120,
-}
+TRAINING_SECONDS = {"05c_cyclegan": 120, "05d_document_cyclegan": 120}
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
