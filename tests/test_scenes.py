@@ -1,15 +1,12 @@
 """Landscapes: what they look like follows from their factors, and twins are kept apart."""
 
-import ast
 import time
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
 from utils import data, painting, scenes
-from utils.notebooks import cells, source
 
 LOOKS = [(season, hour) for season in scenes.SEASONS for hour in scenes.TIMES]
 each_look = pytest.mark.parametrize("season, hour", LOOKS)
@@ -212,47 +209,6 @@ def test_a_twin_refuses_to_be_trained_on_but_can_be_scored():
         assert model(twin).isfinite().all()
     fresh = data.scenes(4, "winter", size=8).images
     model(fresh).mean().backward()  # what is painted after a twin trains as ever
-
-
-def _names(node):
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} | {
-        part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)
-    }
-
-
-def twins_in_training(codes):
-    """The names by which cells that call `.backward` touch a twin, or what was made from one.
-
-    Whatever is assigned from an expression, or defined with a body, that mentions a twin is
-    one itself. `render` counts as well: it could paint one by hand.
-    """
-    trees = [ast.parse(code) for code in codes]
-    twins, found = {"twin_for_scoring", "render"}, None
-    while found != (found := len(twins)):
-        for node in (node for tree in trees for node in ast.walk(tree)):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and _names(node) & twins:
-                twins.add(node.name)
-            elif isinstance(node, (ast.Assign, ast.AugAssign)) and _names(node.value) & twins:
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                twins |= set().union(*map(_names, targets))
-            elif isinstance(node, (ast.For, ast.comprehension)) and _names(node.iter) & twins:
-                twins |= _names(node.target)
-    training = [_names(tree) for tree in trees]
-    return sorted(twins & set().union(*(names for names in training if "backward" in names)))
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
-def test_no_training_cell_touches_a_twin(path):
-    codes = [source(cell) for cell in cells(path.stem) if cell["cell_type"] == "code"]
-    assert twins_in_training(codes) == []
-
-
-def test_a_twin_in_a_training_cell_would_be_found():
-    truth = "from utils import data\ntruth = data.twin_for_scoring(factors, 'winter')"
-    assert twins_in_training([truth, "error = (fake - truth).abs()", "loss.backward()"]) == []
-    assert twins_in_training([truth, "goal, n = truth[:8], 8", "f(goal).backward()"]) == ["goal"]
-    helper = "def batch(i):\n    return truth[i]"
-    assert twins_in_training([truth, helper, "f(batch(1)).backward()"]) == ["batch"]
 
 
 # ------------------------------------------------------------------ 20 bad values

@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from utils.densities import make_densities as densities
+from utils.documents import documents, page_twin_for_scoring
 from utils.folders import image_folder, unpack
 from utils.glyphs import glyphs
 from utils.openml import openml
@@ -17,9 +18,11 @@ __all__ = [
     "as_counts",
     "densities",
     "digits",
+    "documents",
     "glyphs",
     "image_folder",
     "openml",
+    "page_twin_for_scoring",
     "scenes",
     "text",
     "twin_for_scoring",

@@ -122,10 +122,7 @@ def _masters(name, characters):
     The last one is empty, so that the label -1 finds it.
     """
     scale = 2  # the outline is found on a finer grid
-    file = pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FONTS[name]
-    trial = ImageFont.truetype(str(file), 1000)
-    x_height = -trial.getbbox("x", anchor="ls")[1]
-    font = ImageFont.truetype(str(file), round(1000 * X_HEIGHT * LARGE * scale / x_height))
+    font = typeface(name, X_HEIGHT * LARGE * scale)
     found = []
     for character in characters:
         sheet = Image.new("L", (LARGE * scale, LARGE * scale))
@@ -137,3 +134,12 @@ def _masters(name, characters):
         found.append(distance[scale // 2 :: scale, scale // 2 :: scale] / (LARGE * scale))
     found.append(np.full_like(found[0], -1.0))
     return torch.tensor(np.stack(found), dtype=torch.float32)
+
+
+def typeface(name, x_height):
+    """The font of that name, in the size that gives letters x of so many pixels."""
+    file = pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FONTS[name]
+    trial = ImageFont.truetype(str(file), 1000)
+    return ImageFont.truetype(
+        str(file), round(1000 * x_height / -trial.getbbox("x", anchor="ls")[1])
+    )
