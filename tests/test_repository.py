@@ -18,7 +18,8 @@ NOTEBOOKS = notebooks.all_notebooks()
 DECKS = slides.decks()
 FIGURES = sorted(p for p in (ROOT / "figures").rglob("*") if p.suffix in (".svg", ".png", ".webp"))
 LIVE = sorted((ROOT / "lecture" / "live").rglob("*.json"))
-TRAINING_SECONDS = {"05c_cyclegan": 120, "05d_document_cyclegan": 120}
+CYCLEGANS = ("05c_cyclegan", "05d_document_cyclegan", "05e_training_with_alignment")
+TRAINING_SECONDS = dict.fromkeys(CYCLEGANS, 120)
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -72,7 +73,13 @@ def test_requirements_pin_all_that_the_project_names():
 
 def test_imports_are_declared():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    known = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "IPython": "ipykernel"}
+    known = {
+        "sklearn": "scikit-learn",
+        "skimage": "scikit-image",
+        "PIL": "pillow",
+        "yaml": "pyyaml",
+        "IPython": "ipykernel",
+    }
     known |= {
         "traitlets": "ipywidgets",
         "nbformat": "nbclient",

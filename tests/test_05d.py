@@ -1,0 +1,160 @@
+"""Notebook 05d, with its own definitions: what holds for any weights, faults, and the exercises."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import exercise_works
+from skimage.filters import threshold_otsu, threshold_sauvola
+from torch.nn import functional as F
+
+from utils import data
+from utils.checks import answered, check_close
+from utils.notebooks import definitions
+
+lines = definitions("05d_document_cyclegan")
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return data.documents(30, "photographed", seed=8)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return data.documents(30, "clean", seed=8)
+
+
+# ------------------------------------------------------------------ reading
+
+
+def test_a_perfect_answer_spells_the_text(pages):
+    y, middle = lines.lesson(pages.texts, pages.centres, 96)
+    assert y.shape == middle.shape == (30, 96) and y[y >= 0].max() <= 26
+    out = torch.cat([10 * F.one_hot(y.clamp_min(0), 27), 20 * middle[..., None] - 10], 2)
+    found = lines.spell(out)
+    assert lines.error_rate(found, pages.texts) < 1
+    assert lines.reading_loss(out, y, middle) < 0.02
+    assert lines.reading_loss(-out, y, middle) > 5
+
+
+def test_edits_are_a_distance():
+    assert lines.edits("kitten", "sitting") == 3 and lines.edits("", "ab") == 2
+    words = ["clean", "dean", "lean", "", "clan", "nael"]
+    for a in words:
+        for b in words:
+            assert lines.edits(a, b) == lines.edits(b, a) and (lines.edits(a, b) == 0) == (a == b)
+            assert all(lines.edits(a, b) <= lines.edits(a, c) + lines.edits(c, b) for c in words)
+    check_close(lines.error_rate(["ab", "x"], ["abcd", "xy"]), 50.0)
+
+
+def test_a_reader_answers_for_lines_of_any_width(pages):
+    reader = lines.Reader(8).eval()
+    for width in (64, 192):
+        assert reader(pages.images[..., :width]).shape == (30, width // 2, 28)
+    assert len(lines.read(reader, pages.images)) == 30
+
+
+# ------------------------------------------------------------------ light and translators
+
+
+def test_light_does_not_see_strokes_and_follows_shadows(pages):
+    even = 0.3 + 0.5 * pages.images
+    check_close(lines.light_of(even).median(), 0.8, tolerance=0.01)
+    assert (lines.light_of(even) - 0.8).abs().mean() < 0.03
+    shade = torch.linspace(1, 0.5, 192)
+    follows = lines.light_of(even * shade) / shade
+    assert (follows - 0.8).abs().mean() < 0.04
+
+
+def test_grain_is_the_noise_and_not_the_text(pages):
+    noisy = 0.4 + 0.2 * pages.images + 0.04 * torch.randn(pages.images.shape)
+    assert (lines.grain_of(noisy) - 0.04).abs().max() < 0.008
+
+
+def test_contrast_does_not_change_with_the_light(photos):
+    x = torch.cat([photos.images, lines.light_of(photos.images)], 1)
+    one, half = lines.contrast(x + 0.5), lines.contrast(0.5 * (x + 0.5))
+    assert (one - half).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("size", [(32, 64), (32, 192), (64, 64)])
+def test_translators_hand_the_light_on_and_judges_see_every_patch(size):
+    x = torch.rand(3, 2, *size)
+    grains = torch.tensor([0.01, 0.03])
+    for net in (lines.Cleaner(), lines.Photographer(grains)):
+        made = net(x)
+        assert made.shape == x.shape and torch.equal(made[:, 1], x[:, 1])
+    assert lines.LineJudge()(x).shape == (3, size[0] * size[1] // 8)
+    page = lines.Cleaner()(x)[:, 0]
+    assert page.min() >= 0 and page.max() <= 1
+
+
+def test_a_photograph_is_one_of_many_unless_the_noise_is_given():
+    net, x = lines.Photographer(torch.tensor([0.03])), torch.rand(2, 2, 32, 64)
+    assert not torch.equal(net(x), net(x))
+    noise = net.noise(x)
+    assert torch.equal(net(x, noise), net(x, noise))
+    assert (net(torch.cat([x[:, :1], 0.5 * x[:, 1:]], 1), noise) != net(x, noise)).any()
+
+
+def test_draws_are_crops_with_a_light(photos, pages):
+    seen, clean = (draw(5) for draw in lines.drawers(photos.images, pages.images))
+    assert seen.shape == clean.shape == (5, 2, 32, 64)
+    strips = pages.images.unfold(3, 64, 4)[:, 0].transpose(1, 2).reshape(-1, 32, 64)
+    for crop in clean[:, 0]:
+        assert (strips == crop).flatten(1).all(1).any(), "each is a piece of some line"
+
+
+def test_the_slider_shows_the_line_its_translation_and_the_way_back(photos, pages):
+    nets = lines.Cleaner(), lines.Photographer(torch.tensor([0.02]))
+    others = lines.light_of(photos.images[10:12])[:, None]
+    live = lines.Pages(*nets, photos.images[:2], pages.images[:2], others).eval()
+    image = live(torch.tensor([[1.0, 1.0, 0.0]]))["image"]
+    assert image.shape == (1, 3, 104, 192)
+    check_close(image[0, 0, :32], photos.images[1, 0], tolerance=1e-6)
+    x = torch.cat([photos.images[1:2], lines.light_of(photos.images[1:2])], 1)
+    check_close(image[0, 0, 36:68], nets[0](x)[0, 0], tolerance=1e-5)
+    still = live(torch.tensor([[2.0, 0.0, 1.0]]))["image"]
+    check_close(still[0, 0, 36:68], pages.images[0, 0], tolerance=1e-6)
+
+
+# ------------------------------------------------------------------ faults
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(ValueError, match=r"\(B, 1, 32, 2n\)"):
+        lines.Reader()(torch.zeros(2, 1, 28, 64))
+    for net in (lines.Cleaner(), lines.Photographer(torch.tensor([0.1])), lines.LineJudge()):
+        for shape in [(2, 1, 32, 64), (2, 2, 30, 64), (2, 32, 64)]:
+            with pytest.raises(ValueError, match=r"\(B, 2, 8m, 8n\)"):
+                net(torch.zeros(shape))
+
+
+# ------------------------------------------------------------------ exercises
+
+WRONG = {
+    1: (
+        "def my_otsu(levels, shares):\n    return levels[levels < (levels * shares).sum()].max()",
+        "threshold",
+    ),
+    2: (
+        "def my_closing(values, reach):\n"
+        "    return [max(values[max(0, i - reach):i + reach + 1]) for i in range(len(values))]",
+        "edge of a shadow",
+    ),
+    3: ("def my_sauvola(window, k, R):\n    return window.mean() + k * window.std()", "two bright"),
+    4: (
+        "def my_kinds(read, truth):\n"
+        "    more = len(read) - len(truth)\n"
+        "    return sum(a != b for a, b in zip(read, truth)), max(more, 0), max(-more, 0)",
+        "it is|cheapest",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_exercise(number, photos):
+    names = dict(vars(lines), np=np, torch=torch, threshold_otsu=threshold_otsu)
+    names |= {"threshold_sauvola": threshold_sauvola, "check_close": check_close}
+    names |= {"answered": answered, "reader": lines.Reader(8).eval(), "test": photos}
+    exercise_works("05d_document_cyclegan", number, names | {"otsu": photos.images}, *WRONG[number])
