@@ -18,6 +18,7 @@ sees winter translated to summer; 0 % is what it scores on untranslated winter, 
 import argparse
 import itertools
 import os
+import random
 import statistics
 import sys
 import time
@@ -75,6 +76,18 @@ def published_judge(w):
     return nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, 1, 1))
 
 
+def from_history(kept, made, size=50):
+    """What a judge sees: the new translation (1, 3, H, W), or half of the time an old one it replaces."""
+    if len(kept) < size:
+        kept.append(made)
+        return made
+    if random.random() < 0.5:
+        return made
+    place = random.randrange(size)
+    old, kept[place] = kept[place], made
+    return old
+
+
 def run_published(width, heaps, marks):
     """Yield (translators, processor seconds, steps) at each of the marks."""
     pair = [published_translator(width) for _ in range(2)]
@@ -87,7 +100,7 @@ def run_published(width, heaps, marks):
         torch.optim.Adam([w for net in nets for w in net.parameters()], 2e-4, (0.5, 0.999))
         for nets in (pair, judges)
     ]
-    draws, buffers = [ours.drawer(heap) for heap in heaps], [ours.Buffer(50) for _ in pair]
+    draws, kept = [ours.drawer(heap) for heap in heaps], ([], [])
     spent, steps, ahead = 0.0, 0, list(marks)
     while ahead:
         begun = time.process_time()
@@ -99,7 +112,7 @@ def run_published(width, heaps, marks):
         sides[0].zero_grad()
         loss.backward()
         sides[0].step()
-        shown = [buffers[k].mix(made[k].detach()) for k in (0, 1)]
+        shown = [from_history(kept[k], made[k].detach()) for k in (0, 1)]
         loss = sum(
             ((judges[k](real[1 - k]) - 1).square().mean() + judges[k](shown[k]).square().mean()) / 2
             for k in (0, 1)
@@ -198,6 +211,7 @@ def main():
         heaps = [data.scenes(2000, season, seed=seed).images for season in ("summer", "winter")]
         for name in names:
             torch.manual_seed(seed)
+            random.seed(seed)
             batch = ours.recipe["batch"] if name == "ours" else 1
             label = "ours" if name == "ours" else f"published, width {name}"
             found = (
