@@ -33,7 +33,7 @@ from torch import nn
 from utils import data
 from utils.notebooks import definitions
 
-ours = definitions("05c_cyclegan")
+ours = definitions("05c_cyclegan", "model", "check")
 
 
 # ------------------------------------------------------------------ the published architecture
@@ -150,46 +150,27 @@ def run_ours(heaps, marks):
 # ------------------------------------------------------------------ the score
 
 
-def house_detector(seed):
-    """A function pictures -> (N,) bool, learned from 4000 summer pictures."""
-    look, probe = data.scenes(4000, "summer", seed=seed + 50), ours.Probe()
-    optimizer = torch.optim.Adam(probe.parameters(), 2e-3)
-    for _ in range(250):
-        rows = torch.randint(4000, (48,))
-        loss = ours.probe_loss(probe(look.images[rows]), look.factors.rows(rows))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return lambda pictures: probe(pictures)[:, 0] > 0
-
-
 @torch.no_grad()
 def scorer(seed):
     """A function of two translators: twin error %, on trees and house %, gap closed %."""
     test = [data.scenes(300, season, seed=seed + 100) for season in ("summer", "winter")]
     seasons = ("winter", "summer")
     twins = [data.twin_for_scoring(t.factors, s) for t, s in zip(test, seasons)]
-    bare = [
-        t.factors._replace(house=t.factors.house & False, trees=0 * t.factors.trees) for t in test
-    ]
-    bare = [data.twin_for_scoring(factors, season) for factors, season in zip(bare, seasons)]
-    where = [((b - t).abs().amax(1, keepdim=True) > 0.08).float().expand_as(t)
-             for b, t in zip(bare, twins)]  # fmt: skip
+    where = [ours.object_pixels(t.factors, w, s) for t, w, s in zip(test, twins, seasons)]
+    lesson = data.scenes(4000, "summer", seed=seed + 50)
     with torch.enable_grad():
-        detect = house_detector(seed)
+        detector, _ = ours.teach(ours.labelled(lesson.images, lesson.factors))
 
     def right(pictures):
-        return 100 * (detect(pictures) == test[1].factors.house).float().mean().item()
+        return 100 * ((detector(pictures)[:, 0] > 0) == test[1].factors.house).float().mean().item()
 
     none, oracle = right(test[1].images), right(twins[1])
 
     @torch.no_grad()
     def score(pair):
         made = [pair[k](test[k].images).clamp(0, 1) for k in (0, 1)]
-        off = [100 * (made[k] - twins[k]).abs() for k in (0, 1)]
-        whole = statistics.mean(o.mean().item() for o in off)
-        parts = statistics.mean(((o * w).sum() / w.sum()).item() for o, w in zip(off, where))
-        return whole, parts, 100 * (right(made[1]) - none) / (oracle - none)
+        errors = zip(*(ours.twin_errors(*parts) for parts in zip(made, twins, where)))
+        return *map(statistics.mean, errors), 100 * (right(made[1]) - none) / (oracle - none)
 
     return score
 

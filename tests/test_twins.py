@@ -24,9 +24,9 @@ def called_in(tree):
 
 
 def learners(trees):
-    """The functions that train: those that call `.backward`, a notebook's `fit`, or one of them."""
+    """The functions that train: what calls `.backward`, `fit` or `teach` of 05c, or one of them."""
     functions = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-    found, size = {"backward", "fit"}, 0
+    found, size = {"backward", "fit", "teach"}, 0
     while size != (size := len(found)):
         found |= {function.name for function in functions if called_in(function) & found}
     return found

@@ -2,9 +2,11 @@
 
 import json
 import re
+import statistics
 import sys
 
 import nbformat
+from scipy import stats
 
 from utils import ROOT
 from utils.results import recorded
@@ -61,24 +63,32 @@ def section_map():
 
 def results_table():
     """The headlines of results/headlines.json over all seeds recorded."""
-    lines = ["| notebook | measured | seeds | mean | lowest to highest | beside |"]
+    lines = ["| notebook | measured | seeds | mean ± 95 % | lowest to highest | beside |"]
     lines.append("|---|---|---|---|---|---|")
     headlines = json.loads((ROOT / "results/headlines.json").read_text(encoding="utf-8"))
     for notebook, what, key, digits, beside in headlines:
         if not (ROOT / "results" / f"{notebook}.json").exists():
             continue  # written, and not yet run
-        values = [seed[key] for seed in recorded(notebook).values() if key in seed]
-        mean = sum(values) / len(values)
+        values = _values(notebook, key)
+        mean = f"**{statistics.fmean(values):.{digits}f}** ± {interval(values):.{digits}f}"
         span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
         beside = re.sub(r"\{(\w+)\.(\w+):(\d)\}", lambda m: _mean(m[1], m[2], int(m[3])), beside)
-        cells = [notebook[:3], what, str(len(values)), f"**{mean:.{digits}f}**", span, beside]
+        cells = [notebook[:3], what, str(len(values)), mean, span, beside]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _mean(name, key, digits):
-    values = [seed[key] for seed in recorded(name).values()]
-    return f"{sum(values) / len(values):.{digits}f}"
+def interval(values):
+    """Half the width of the 95 % interval of the mean, by Student's t."""
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
+def _values(notebook, key):
+    return [seed[key] for seed in recorded(notebook).values() if key in seed]
+
+
+def _mean(notebook, key, digits):
+    return f"{statistics.fmean(_values(notebook, key)):.{digits}f}"
 
 
 def filled():

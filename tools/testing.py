@@ -28,7 +28,7 @@ def run(arguments=()):
     pages.build()
     if not missing:
         slides.build_print()
-    pytest = [sys.executable, "-m", "pytest", "-q"]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
     failed = subprocess.run([*pytest, "tests", *arguments], cwd=ROOT, env=environment).returncode
     if not arguments:
         failed = notebooks(pytest, environment) or failed
@@ -49,5 +49,5 @@ def notebooks(pytest, environment):
     nobody = "http://127.0.0.1:9"
     environment |= {"HTTP_PROXY": nobody, "HTTPS_PROXY": nobody, "NO_PROXY": "127.0.0.1"}
     command = [*pytest, "--nbval-lax", f"--nbval-cell-timeout={NOTEBOOK_CELL_SECONDS}"]
-    command += ["-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider", "notebooks"]
+    command += ["--dist", "loadfile", "-p", "no:cacheprovider", "notebooks"]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode

@@ -100,8 +100,13 @@ def small_png(png):
 
 
 def image_grid(images, *, columns=None, title=None, ax=None, scale=0.55, vmax=1.0):
-    """Draw grey images (N, H, W) or colour images (N, H, W, 3) as one grid; return its axes."""
+    """Draw grey images (N, H, W) or colour images (N, 3, H, W), (N, H, W, 3); return the axes.
+
+    Colours beyond [0, 1] are cut.
+    """
     images = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
+    if images.ndim == 4:
+        images = np.clip(np.moveaxis(images, 1, 3) if images.shape[1] == 3 else images, 0, 1)
     count, height, width = images.shape[:3]
     columns = columns or count
     rows = -(-count // columns)
