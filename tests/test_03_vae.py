@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from utils import data
 from utils.checks import answered, check_close
 from utils.notebooks import definitions
+from utils.results import recorded
 
 vae = definitions("03a_vae")
 
@@ -117,3 +118,7 @@ def test_exercise(number):
 
 def test_definitions_stand_on_their_own():
     assert isinstance(vae, SimpleNamespace) and vae.__name__ == "03a_vae"
+
+
+def test_the_vae_trains_in_half_a_minute():
+    assert all(run["seconds_vae"] < 30 for run in recorded("03a_vae").values())
