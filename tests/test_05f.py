@@ -59,7 +59,7 @@ def test_every_run_says_what_the_text_says(run):
     assert run["second_itself_percent"] > run["both_itself_percent"]
     assert 2 <= run["alone_fifth_percent"] - run["none_percent"] < 5.1
     assert run["steps_400_percent"] > max(run["steps_800_percent"], run["steps_1600_percent"])
-    assert run["labels_50_percent"] > run["both_fifth_percent"] > run["labels_20_percent"]
+    assert run["labels_100_percent"] > run["both_fifth_percent"] > run["labels_20_percent"]
 
 
 WRONG = {
