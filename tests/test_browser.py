@@ -86,6 +86,7 @@ def drag(page, box, start, end):
     page.mouse.down()
     page.mouse.move(to_x, to_y, steps=8)
     page.mouse.up()
+    assert page.evaluate("getSelection().type") != "Range", "dragging must not mark what it passes"
 
 
 # ------------------------------------------------------------------ decks
