@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.data import densities
-from utils.densities import Mixture
+from utils.data.densities import Mixture
 from utils.notebooks import definitions
 
 ours = definitions("04b_gan_failures")

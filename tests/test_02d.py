@@ -9,7 +9,7 @@ import torch
 from conftest import exercise_works
 
 from utils.checks import answered, check_close, check_integrates_to_one
-from utils.densities import make_densities
+from utils.data.densities import make_densities
 from utils.notebooks import definitions
 
 NAME = "02d_continuous_flows"

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from utils.checks import answered, check_close
 from utils.data import densities
-from utils.densities import Mixture
+from utils.data.densities import Mixture
 from utils.notebooks import definitions
 
 gan = definitions("04b_gan_failures")

@@ -109,7 +109,7 @@ def test_a_buffer_does_not_change_what_it_is_given():
 
 
 def test_the_probes_loss_is_zero_for_the_truth():
-    from utils.scenes import draw
+    from utils.data.scenes import draw
 
     factors = draw(20, 3)
     found = torch.full((20, 6), -50.0)

@@ -9,7 +9,7 @@ from scipy.stats import chi2, kstest
 
 from utils import data
 from utils.checks import monte_carlo
-from utils.densities import _ring
+from utils.data.densities import _ring
 
 TARGETS = data.densities()
 # nats, as listed in NUMBERS.md for the same parameters; None where it lists none

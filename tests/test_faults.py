@@ -127,12 +127,12 @@ def test_damaged_bundle_is_built_again(tmp_path, monkeypatch, content):
     source, target = tmp_path / "source.js", tmp_path / "bundle.js"
     source.write_text("1")
     target.write_text("whole")
-    fresh, remember = slides._fresh(target, [source])
+    fresh, remember = slides.fresh(target, [source])
     assert not fresh
     remember()
-    assert slides._fresh(target, [source])[0]
+    assert slides.fresh(target, [source])[0]
     target.write_bytes(content)
-    assert not slides._fresh(target, [source])[0]
+    assert not slides.fresh(target, [source])[0]
 
 
 # ------------------------------------------------------------------ 9 and 10 nowhere to write

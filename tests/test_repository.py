@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from tools import notebooks, slides, table
+from tools import notebooks, slides, sources, table
 from utils.show import described
 from utils.style import PALETTE
 
@@ -126,7 +126,7 @@ def test_binder_would_find_its_files(tmp_path):
 @by_name
 def test_notebook_is_stored_as_executed(path):
     notebook = read(path)
-    assert notebook.metadata.lecture.source == notebooks.source_hash(notebook), (
+    assert notebook.metadata.lecture.source == sources.mark(notebook), (
         f"the code of {path.name} is newer than its outputs: make notebooks ONLY={path.stem[:3]}"
     )
     counts = [c.execution_count for c in notebook.cells if c.cell_type == "code"]
@@ -186,7 +186,7 @@ def test_training_stays_in_its_budget(path):
 
 @by_name
 def test_results_come_from_the_present_code_with_three_seeds(path):
-    present = notebooks.source_hash(read(path))
+    present = sources.mark(read(path))
     found = table.recorded(path.stem)
     assert {"0", "1", "2"} <= set(found)
     for seed, values in found.items():
@@ -213,9 +213,7 @@ def test_every_figure_is_drawn_by_one_notebook_cell():
     for name, path in saved.items():
         alt, source = described(ROOT / "figures" / name)
         assert len(alt.split()) >= 5, f"{name} has no alt text"
-        assert source == notebooks.source_hash(read(path)), (
-            f"{name} is older than the code of {path.name}"
-        )
+        assert source == sources.mark(read(path)), f"{name} is older than the code of {path.name}"
 
 
 def test_every_figure_is_shown():
@@ -232,7 +230,7 @@ def test_every_figure_is_shown():
 def test_live_models_come_from_the_present_code():
     by_section = {p.stem[:2]: [] for p in NOTEBOOKS}
     for path in NOTEBOOKS:
-        by_section[path.stem[:2]].append(notebooks.source_hash(read(path)))
+        by_section[path.stem[:2]].append(sources.mark(read(path)))
     for path in LIVE:
         spec = json.loads(path.read_text(encoding="utf-8"))
         assert spec["source"] in by_section[spec["name"][:2]], (

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from utils import data
-from utils.glyphs import CHARACTERS, FACTORS, FONTS
+from utils.data.glyphs import CHARACTERS, FACTORS, FONTS
 
 PLAIN = dict.fromkeys(["strength", "noise"], 0.0)
 

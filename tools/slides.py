@@ -39,7 +39,7 @@ def _digest(paths):
     return hashed.hexdigest()
 
 
-def _fresh(target, sources):
+def fresh(target, sources):
     """Whether `target` is whole and made from these very sources, and how to remember a new one."""
     stamp = BUILD / "stamps" / f"{target.name}.txt"
     made_from = _digest(sources)
@@ -60,8 +60,8 @@ def build_explorer():
         ROOT / "package-lock.json",
         ROOT / "utils/palette.json",
     ]
-    fresh, remember = _fresh(BUILD / "explorer" / "element.js", sources)
-    if not fresh:
+    is_fresh, remember = fresh(BUILD / "explorer" / "element.js", sources)
+    if not is_fresh:
         subprocess.run([_node(), "explorer/build.mjs"], cwd=ROOT, check=True)
         remember()
 
@@ -114,8 +114,8 @@ def build_html(names=()):
     built = []
     for deck in decks(names):
         target = BUILD / f"{deck.stem}.html"
-        fresh, remember = _fresh(target, _sources(deck))
-        if not fresh:
+        is_fresh, remember = fresh(target, _sources(deck))
+        if not is_fresh:
             print(f"slides: {target.relative_to(ROOT)}", flush=True)
             marp(deck, target)
             remember()
@@ -129,8 +129,8 @@ def build_print(names=()):
     for deck in decks(names):
         for suffix, options in ((".pdf", ["--pdf", "--pdf-outlines"]), (".pptx", ["--pptx"])):
             target = BUILD / f"{deck.stem}{suffix}"
-            fresh, remember = _fresh(target, _sources(deck))
-            if not fresh:
+            is_fresh, remember = fresh(target, _sources(deck))
+            if not is_fresh:
                 print(f"slides: {target.relative_to(ROOT)}", flush=True)
                 marp(deck, target, *options, still=True, chrome=chrome)
                 remember()

@@ -52,6 +52,13 @@ def notebooks(*names):
 
 
 @task
+def spread(*names):
+    from tools import spread as module
+
+    return module.run(names)
+
+
+@task
 def figures():
     from tools import notebooks as module
 

@@ -1,6 +1,7 @@
 """Checks that say where something is wrong, and the frame around an exercise."""
 
 import math
+import traceback
 
 import numpy as np
 import torch
@@ -125,25 +126,130 @@ def _short(point):
     return [round(value, 3) for value in point.tolist()]
 
 
-def exercise(name, checker, answer):
+def check_unseen(work, hidden, *, seen=(), what="training"):
+    """Assert that `work()` gives the same numbers, to the last digit, whatever `hidden` holds.
+
+    `work` trains or scores on a small scale and returns tensors or modules. `hidden` are the tensors
+    it must not look at (test data, twins, labels), `seen` some that it should. Each in turn is
+    shuffled in place, `work` runs from the same random state, and all is put back.
+    """
+    with torch.random.fork_rng():
+        kept = _numbers(_from_one_state(work))
+        for tensors, may_change in ((hidden, False), (seen, True)):
+            for number, tensor in enumerate(tensors):
+                before = tensor.clone()
+                tensor.copy_(_shuffled(tensor))
+                try:
+                    found = _numbers(_from_one_state(work))
+                finally:
+                    tensor.copy_(before)
+                if torch.equal(found, kept) == may_change:
+                    told = "should depend on what it is given" if may_change else "must not see"
+                    raise AssertionError(f"{what} {told}: tensor {number}, {tuple(tensor.shape)}")
+
+
+def _from_one_state(work):
+    torch.manual_seed(7)
+    numpy_state = np.random.get_state()
+    np.random.seed(7)
+    try:
+        return work()
+    finally:
+        np.random.set_state(numpy_state)
+
+
+def _shuffled(tensor):
+    """The same values in another order, so that they are still of the right kind."""
+    flat = tensor.flatten()
+    order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(7))
+    mixed = flat[order.to(flat.device)].view_as(tensor)
+    assert not torch.equal(mixed, tensor), "values that are all alike cannot be shuffled"
+    return mixed
+
+
+def _numbers(found):
+    """All numbers of tensors and modules, however nested in lists, tuples and dicts."""
+    if isinstance(found, torch.nn.Module):
+        found = found.state_dict()
+    if isinstance(found, dict):
+        found = list(found.values())
+    if isinstance(found, (list, tuple)):
+        return torch.cat([_numbers(part) for part in found])
+    return torch.as_tensor(found).detach().cpu().double().reshape(-1)
+
+
+# ------------------------------------------------------------------ what a reader answers
+
+_predicted = {}
+
+
+def predict(name, guess):
+    """Keep a reader's number under a name, until `compare` shows the answer beside it.
+
+    `...` stands for no guess yet. Raises ValueError for what is no number.
+    """
+    if guess is ...:
+        _predicted.pop(name, None)
+        say(f"○ **{name}**: put your number in the place of `...` and run the cell again.")
+        return
+    try:
+        _predicted[name] = float(guess)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: a prediction is one number, not {guess!r}") from None
+    say(f"● **{name}**: you say {_predicted[name]:.4g}. The answer follows below.")
+
+
+def compare(name, value, *, unit=""):
+    """Show the answer beside what the reader predicted under this name."""
+    unit = f" {unit}" if unit else ""
+    guess = _predicted.get(name)
+    yours = "no prediction was made" if guess is None else f"you said {guess:.4g}{unit}"
+    say(f"**{name}**: {yours}, the answer is **{float(value):.4g}{unit}**.")
+
+
+def exercise(name, checker, answer, forbidden=()):
     """Run `checker(answer)` and show whether the exercise is open, right or not yet right.
 
     An open exercise returns `...` or raises NotImplementedError; the notebook goes on in any case.
-    Returns True only for a right answer.
+    `forbidden` are names of functions that the answer may not use. Returns True only for a right
+    answer.
     """
     try:
         checker(answer)
+        used = sorted(_names_used(answer) & set(forbidden))
+        assert not used, f"the numbers are right, but {used[0]} is not allowed here"
     except (Open, NotImplementedError):
         say(f"○ **{name}**: not done yet. Write your answer above and run both cells again.")
         return False
     except AssertionError as error:
-        say(f"✗ **{name}**: not yet. {error}.")
+        said = str(error) or f"this does not hold: `{_failing_line(error, checker)}`"
+        say(f"✗ **{name}**: not yet: {said}.")
         return False
     except Exception as error:
-        say(f"✗ **{name}**: your code stopped with {type(error).__name__}: {error}.")
+        line = _failing_line(error, answer)
+        where = f" in the line `{line}`" if line else ""
+        say(f"✗ **{name}**: your code stopped with {type(error).__name__}{where}: {error}.")
         return False
     say(f"✓ **{name}**: right.")
     return True
+
+
+def _names_used(function):
+    """The names of functions and methods that a function's code and those inside it use."""
+    code = [getattr(function, "__code__", None)]
+    found = set()
+    for part in code:
+        if part is not None:
+            found |= set(part.co_names)
+            code += [constant for constant in part.co_consts if hasattr(constant, "co_names")]
+    return found
+
+
+def _failing_line(error, function):
+    """The last line of a function's own code that an error passed through; "" if none."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [f.line for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return (lines[-1] or "").strip() if lines else ""
 
 
 class Open(Exception):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from utils import painting
-from utils.painting import GRAIN, SEASONS, TIMES, WALLS
+from utils.data import painting
+from utils.data.painting import GRAIN, SEASONS, TIMES, WALLS
 
 TREES, STARS, DOTS = 3, 14, 12
 PIXELS_AT_ONCE = 2**18  # keeps the layers in the processor's cache

@@ -1,33 +1,9 @@
-"""The data of the course: shipped with scikit-learn or made here; only `openml` fetches."""
+"""Real handwriting: the digits that scikit-learn ships."""
 
 from typing import NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
-
-from utils.densities import make_densities as densities
-from utils.documents import documents, page_twin_for_scoring
-from utils.folders import image_folder, unpack
-from utils.glyphs import glyphs
-from utils.openml import openml
-from utils.scenes import scenes, twin_for_scoring
-from utils.text import text
-
-__all__ = [
-    "GREY_LEVELS",
-    "as_counts",
-    "densities",
-    "digits",
-    "documents",
-    "glyphs",
-    "image_folder",
-    "openml",
-    "page_twin_for_scoring",
-    "scenes",
-    "text",
-    "twin_for_scoring",
-    "unpack",
-]
 
 GREY_LEVELS = 17
 

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from utils.glyphs import CHARACTERS, FONTS, typeface
-from utils.text import text
+from utils.data.glyphs import CHARACTERS, FONTS, typeface
+from utils.data.text import text
 
 ALPHABET = CHARACTERS + " "
 LOOKS = ("clean", "photographed")
