@@ -3,7 +3,7 @@ PYTHON ?= python3
 TASK = $(PYTHON) tools/env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help lecture test slides pages notebooks figures results lint lock clean
+.PHONY: help lecture test check slides pages notebooks spread figures results lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -14,19 +14,25 @@ lecture:  ## set everything up, render the slides, open JupyterLab
 test:  ## set everything up and run every test
 	@$(TASK) test
 
-slides:  ## HTML, PDF and PPTX of every deck, and the whole lecture as one PDF
-	@$(TASK) slides
+check:  ## test one notebook, its page, its deck and the house rules: ONLY=03a
+	@$(TASK) check $(ONLY)
+
+slides:  ## HTML, PDF and PPTX of every deck (ONLY="03:6,11,12" cuts slides out)
+	@$(TASK) slides $(ONLY)
 
 pages:  ## every notebook as a static page, sliders alive
-	@$(TASK) pages
+	@$(TASK) pages $(ONLY)
 
-notebooks:  ## execute the notebooks in place (ONLY=03a for some, SEED=1 for another seed)
+notebooks:  ## execute notebooks and store them (ONLY=03a for some, SEED=1, SEEDS=all)
 	@$(TASK) notebooks $(ONLY)
+
+spread:  ## how much room each assertion has, over SEEDS=10 (ONLY=03a for some)
+	@$(TASK) spread $(ONLY)
 
 figures:  ## draw again the figures whose notebook has changed
 	@$(TASK) figures
 
-results:  ## write the results table of the README from results/
+results:  ## bring the README's map and table, and the notebooks' minutes, up to date
 	@$(TASK) results
 
 lint:  ## ruff over code and notebooks

@@ -10,7 +10,17 @@ from PIL import Image
 from torch import nn
 
 from utils import data, explore, show
-from utils.checks import Open, answered, check_close, check_monte_carlo, exercise
+from utils.checks import (
+    Open,
+    answered,
+    check_close,
+    check_monte_carlo,
+    check_unseen,
+    compare,
+    exercise,
+    monte_carlo,
+    predict,
+)
 from utils.notebooks import solutions
 from utils.results import record
 from utils.train import Training, seed_everything
@@ -206,3 +216,132 @@ def test_explorers_of_a_notebook_share_one_runtime():
     first, second = explore.Explorer("03_vae/plane"), explore.Explorer("03_vae/code")
     assert first.widget.runtime is second.widget.runtime
     assert len(first.widget.runtime.wasm) > 1_000_000
+
+
+# ------------------------------------------------------------------ leaks, predictions, answers
+
+
+def work_on(train, labels):
+    """A little training that looks at `train` and `labels`, as a function for check_unseen."""
+
+    def work():
+        model = nn.Linear(2, 1)
+        batch = train[torch.randint(len(train), (16,))]
+        (model(batch).squeeze(1) - labels[:16]).square().mean().backward()
+        return [model.weight.grad, {"mean": batch.mean()}]
+
+    return work
+
+
+def test_garbage_where_training_must_not_look_changes_nothing():
+    train, labels, test = torch.randn(50, 2), torch.rand(50), torch.randn(20, 2)
+    kept = [tensor.clone() for tensor in (train, labels, test)]
+    state = torch.get_rng_state()
+    check_unseen(work_on(train, labels), [test], seen=[train, labels])
+    assert torch.equal(torch.get_rng_state(), state), "the notebook's own chance goes on as before"
+    for leak, told in (
+        ([train], r"must not see: tensor 0, \(50, 2\)"),
+        ([test, labels], "tensor 1"),
+    ):
+        with pytest.raises(AssertionError, match=told):
+            check_unseen(work_on(train, labels), leak)
+    with pytest.raises(AssertionError, match="should depend on what it is given"):
+        check_unseen(work_on(train, labels), [], seen=[test])
+    assert all(torch.equal(a, b) for a, b in zip(kept, (train, labels, test)))
+
+
+def test_leak_check_puts_all_back_where_the_work_fails():
+    data_seen, calls = torch.arange(6.0), []
+
+    def work():
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("stopped")
+        return data_seen.sum()
+
+    with pytest.raises(RuntimeError):
+        check_unseen(work, [data_seen])
+    assert torch.equal(data_seen, torch.arange(6.0))
+
+
+def test_a_prediction_is_kept_and_compared(monkeypatch):
+    said = []
+    monkeypatch.setattr("utils.checks.say", said.append)
+    compare("JSD", 0.3368, unit="nats")
+    predict("JSD", ...)
+    predict("JSD", 0.3)
+    compare("JSD", 0.3368, unit="nats")
+    with pytest.raises(ValueError, match="a prediction is one number"):
+        predict("JSD", "much")
+    assert "no prediction was made, the answer is **0.3368 nats**" in said[0]
+    assert "put your number" in said[1] and "you say 0.3" in said[2]
+    assert "you said 0.3 nats, the answer is **0.3368 nats**" in said[3]
+
+
+def test_exercise_shows_the_failing_line_and_sees_what_is_forbidden(monkeypatch):
+    said = []
+    monkeypatch.setattr("utils.checks.say", said.append)
+
+    def checker(answer):
+        check_close(answered(answer(torch.zeros(2))), [0.5, 0.5], what="the share")
+
+    def crashing(x):
+        y = x + 1
+        return y[7]
+
+    def forbidden(x):
+        return (lambda v: v.softmax(0))(x)
+
+    def silent(answer):
+        if answer(1) != 2:
+            raise AssertionError
+
+    assert not exercise("E", checker, crashing)
+    assert "IndexError in the line `return y[7]`" in said[-1]
+    assert not exercise("E", checker, forbidden, forbidden=("softmax",))
+    assert "softmax is not allowed here" in said[-1]
+    assert exercise("E", checker, forbidden)
+    assert not exercise("E", checker, lambda x: x)
+    assert "not yet: the share at [0] is 0, it should be 0.5" in said[-1]
+    assert not exercise("E", silent, lambda x: x)
+    assert "this does not hold: `raise AssertionError`" in said[-1]
+
+
+# ------------------------------------------------------------------ small errors that would look alike
+
+
+def test_standard_error_is_that_of_the_mean():
+    mean, error = monte_carlo([1.0, 2.0, 3.0, 4.0])
+    assert mean == 2.5 and error == pytest.approx((5 / 3) ** 0.5 / 2)
+
+
+def test_tolerance_is_absolute_near_zero_and_relative_beyond():
+    check_close(0.9e-5, 0.0)
+    check_close(1000.009, 1000.0)
+    for actual, expected in [(1.1e-5, 0.0), (1000.011, 1000.0), (1.0, -1.0)]:
+        with pytest.raises(AssertionError):
+            check_close(actual, expected)
+
+
+def test_images_stand_upright_in_reading_order():
+    images = np.zeros((3, 2, 4))
+    images[0, 0, 3], images[1, 1, 0], images[2, 0, 0] = 1.0, 0.5, 0.25
+    ax = show.image_grid(images, columns=2)
+    sheet = np.asarray(ax.images[0].get_array())
+    assert sheet[0, 3] == 1.0 and sheet[1, 5] == 0.5 and sheet[3, 0] == 0.25
+    assert ax.images[0].origin == "upper"
+    colour = torch.zeros(1, 3, 2, 2)
+    colour[0, 2, 0, 1] = 1.0
+    sheet = np.asarray(show.image_grid(colour).images[0].get_array())
+    assert sheet.shape[2] == 3 and sheet[0, 1, 2] == 1.0 and sheet.sum() == 1.0
+    plt.close("all")
+
+
+def test_a_smoothed_curve_is_the_mean_and_stands_in_its_middle():
+    run = Training(nn.Linear(1, 1), steps=40)
+    for step in run:
+        run.log(loss=2.0 * step)
+    check_close(run.smooth("loss", width=5), [2.0 * (i + 2) for i in range(36)])
+    line = run.plot().lines[0]
+    check_close(line.get_ydata(), 2 * line.get_xdata(), what="the curve over its steps")
+    plt.close("all")

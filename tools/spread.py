@@ -5,12 +5,15 @@
 Runs the notebook under the seeds 0, 1, 2 ..., every other one with two threads. Each comparison in
 an `assert`, and each check of utils.checks, then says by how much it holds; the notebook goes on
 where one does not. The margin's mean over its standard deviation is the bound's distance: below
-three, another processor may break it. results/spread.json keeps what was found.
+three, another processor may break it. results/spread.json keeps what was found, and beside it the
+mean and standard deviation of every number that the notebook records: a later run whose numbers lie
+far from them, above or below, has another meaning (`strange`).
 """
 
 import ast
 import json
 import os
+import re
 import statistics
 import sys
 
@@ -24,6 +27,8 @@ from utils.store import atomic_write
 FILE = ROOT / "results" / "spread.json"
 LEAST = 3.0  # standard deviations
 SHOWN = 12  # of the tightest bounds of a notebook
+FAR, SHARE = 8.0, 0.15  # a number is strange beyond so many sd, and so large a part of its mean
+MACHINE = re.compile(r"seconds|_ms|ms_|memory|faster|difference|source")  # not of the model
 
 WATCH = """
 import sys as __sys, operator as __operator
@@ -161,8 +166,8 @@ def watched(notebook):
     return copy
 
 
-def margins(path, seed):
-    """{assertion: its margins in the order in which they were met} under one seed."""
+def measure(path, seed):
+    """Under one seed: {assertion: its margins in the order met}, {name: number recorded}."""
     copy = watched(nbformat.read(path, as_version=4))
     client = NotebookClient(
         copy, timeout=notebooks.CELL_SECONDS, kernel_name="python3", allow_errors=True,
@@ -179,7 +184,35 @@ def margins(path, seed):
             if output.output_type == "error":
                 print(f"{path.stem}, seed {seed}: {output.ename}: {output.evalue}", flush=True)
     told = "".join(o.get("text", "") for o in copy.cells[-1].outputs)
-    return json.loads(told.partition("MARGINS")[2] or "{}")
+    return json.loads(told.partition("MARGINS")[2] or "{}"), numbers(out, path.stem, str(seed))
+
+
+def numbers(folder, name, seed):
+    """{name: number} that a run recorded in `folder`, lists entry by entry, without the machine's."""
+    file = folder / "results" / f"{name}.json"
+    if not file.exists():
+        return {}
+    found = {}
+    for key, value in json.loads(file.read_text(encoding="utf-8"))[seed].items():
+        if not MACHINE.search(key):
+            parts = value if isinstance(value, list) else [value]
+            found |= {
+                f"{key}[{i}]" if value is parts else key: part for i, part in enumerate(parts)
+            }
+    return found
+
+
+def strange(found, name):
+    """What a run recorded far from the spread of its notebook, as sentences."""
+    if not FILE.exists():
+        return []
+    spread = json.loads(FILE.read_text(encoding="utf-8")).get(name, {}).get("recorded", {})
+    told = []
+    for key, value in found.items():
+        mean, sd = spread.get(key, (value, 0.0))
+        if abs(value - mean) > max(FAR * sd, SHARE * abs(mean), 1e-6):
+            told.append(f"{name}: {key} is {value:.4g}, in ten runs it was {mean:.4g} ± {sd:.2g}")
+    return told
 
 
 def distances(found):
@@ -212,25 +245,33 @@ def run(names=()):
     count = int(os.environ.get("SEEDS", "10"))
     tight = False
     for path in notebooks.choose(names):
-        found = []
+        found, recorded = [], []
         for seed in range(count):
-            found.append(margins(path, seed))
-            print(f"{path.stem}, seed {seed}: {len(found[-1])} assertions", flush=True)
+            told, values = measure(path, seed)
+            found.append(told)
+            recorded.append(values)
+            print(f"{path.stem}, seed {seed}: {len(told)} assertions", flush=True)
         rows = distances(found)
         tight |= rows[0][0] < LEAST
-        _keep(path, count, rows)
+        _keep(path, count, rows, recorded)
         for distance, key, mean, sd in rows[:SHOWN]:
             cell, _, text = key.partition("|")
             print(f"{distance:6.1f} sd  [{cell}] {text}   (margin {mean:.4g}, sd {sd:.2g})")
     return int(tight)
 
 
-def _keep(path, count, rows):
+def _keep(path, count, rows, recorded):
     kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     mark = sources.mark(nbformat.read(path, as_version=4))
     nearest = [[_finite(d), key.partition("|")[2], _finite(m), _finite(s)] for d, key, m, s in rows]
     kept[path.stem] = {"source": mark, "seeds": count, "assertions": len(rows)}
     kept[path.stem]["nearest"] = nearest[:SHOWN]
+    names = [name for name in recorded[0] if all(name in values for values in recorded)]
+    columns = {name: [values[name] for values in recorded] for name in names}
+    kept[path.stem]["recorded"] = {
+        name: [_finite(statistics.fmean(column)), _finite(statistics.stdev(column))]
+        for name, column in columns.items()
+    }
     atomic_write(FILE, json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
 
 

@@ -8,6 +8,7 @@ import sys
 import nbformat
 from scipy import stats
 
+from tools import minutes
 from utils import ROOT
 from utils.results import recorded
 
@@ -42,6 +43,15 @@ def sections():
     return found
 
 
+def cost(path):
+    """What a notebook takes: minutes of the core path and of the deeper parts, seconds, megabytes."""
+    core, deeper = map(minutes.rounded, minutes.measure(nbformat.read(path, 4)))
+    more = f" + {deeper}" if minutes.has_deeper(nbformat.read(path, 4)) else ""
+    seeds = recorded(path.stem).values()
+    memory = max(max(s.get("memory_mb", 0), s.get("memory_twice_mb", 0)) for s in seeds)
+    return f"{core}{more} min, {minutes.seconds(path)} s, {memory / 1000:.1f} GB"
+
+
 def section_map():
     """The map as a Markdown table."""
 
@@ -53,7 +63,7 @@ def section_map():
         cells = [
             f"{int(number)} {title(deck)}",
             link(deck, deck.stem),
-            "<br>".join(link(n, f"{n.stem[:3]} {title(n)}") for n in notebooks),
+            "<br>".join(link(n, f"{n.stem[:3]} {title(n)}") + f" ({cost(n)})" for n in notebooks),
             "<br>".join(link(f, f.name) for f in figures),
             "<br>".join(link(t, t.stem) for t in tests),
         ]
@@ -103,5 +113,6 @@ def filled():
 
 
 def write():
+    minutes.write()
     README.write_text(filled(), encoding="utf-8")
     return 0
