@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/cyclegan.py [--seconds 10,30,60] [--seeds 0,1,2] [--only ours]
 
-Published (J.-Y. Zhu and others, 2017; our own code): ResNet translators with nine blocks, c7s1-w, d2w,
-d4w, nine R4w, u2w, uw, c7s1-3, instance norm and tanh; judges C w-2w-4w-8w on patches; squared
-losses, cycle weight 10, identity weight 5, a buffer of 50, batch 1, Adam at 2e-4 with betas 0.5 and
+Published (J.-Y. Zhu and others, 2017; our own code): ResNet generators with nine blocks, c7s1-w, d2w,
+d4w, nine R4w, u2w, uw, c7s1-3, instance norm and tanh; PatchGAN discriminators C w-2w-4w-8w; squared
+losses, cycle weight 10, identity weight 5, an image pool of 50, batch 1, Adam at 2e-4 with betas 0.5 and
 0.999. Its width w is 64; 16 and 32 are shown as well, and 24x4: width and batch of ours, 24 and 4. It
-is judged on the way, as it has no end.
+is scored on the way, as it has no end.
 Ours is the recipe of notebook 05c; its learning rate falls to zero, so each time is a run of its own,
 and the number of steps is found from the time of its first 30.
 
@@ -56,7 +56,7 @@ class Block(nn.Module):
         return h + self.net(h)
 
 
-def published_translator(w):
+def published_generator(w):
     def finished(layer, out):
         return [layer, nn.InstanceNorm2d(out), nn.ReLU()]
 
@@ -70,7 +70,7 @@ def published_translator(w):
     return nn.Sequential(*layers)
 
 
-def published_judge(w):
+def published_discriminator(w):
     layers = [nn.Conv2d(3, w, 4, 2, 1), nn.LeakyReLU(0.2)]
     for out, stride in ((2 * w, 2), (4 * w, 2), (8 * w, 1)):
         conv = nn.Conv2d(out // 2, out, 4, stride, 1)
@@ -78,8 +78,8 @@ def published_judge(w):
     return nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, 1, 1))
 
 
-def from_history(kept, made, size=50):
-    """What a judge sees: the new translation (3, H, W), or half of the time an old one it replaces."""
+def from_pool(kept, made, size=50):
+    """What a discriminator sees: the new picture (3, H, W), or half of the time an old one it replaces."""
     if len(kept) < size:
         kept.append(made)
         return made
@@ -90,35 +90,37 @@ def from_history(kept, made, size=50):
     return old
 
 
-def run_published(width, batch, heaps, marks):
-    """Yield (translators, processor seconds, steps) at each of the marks."""
-    pair = [published_translator(width) for _ in range(2)]
-    judges = [published_judge(width) for _ in range(2)]
-    for layer in itertools.chain(*(net.modules() for net in (*pair, *judges))):
+def run_published(width, batch, domains, marks):
+    """Yield (generators, processor seconds, steps) at each of the marks."""
+    generators = [published_generator(width) for _ in range(2)]
+    discriminators = [published_discriminator(width) for _ in range(2)]
+    for layer in itertools.chain(*(net.modules() for net in (*generators, *discriminators))):
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(layer.weight, 0.0, 0.02)
             nn.init.zeros_(layer.bias)
     sides = [
         torch.optim.Adam([w for net in nets for w in net.parameters()], 2e-4, (0.5, 0.999))
-        for nets in (pair, judges)
+        for nets in (generators, discriminators)
     ]
-    draws, kept = [ours.drawer(heap) for heap in heaps], ([], [])
+    draws, kept = [ours.drawer(domain) for domain in domains], ([], [])
     spent, steps, ahead = 0.0, 0, list(marks)
     while ahead:
         begun = time.process_time()
         real = [2 * draw(batch) - 1 for draw in draws]
-        made = [pair[k](real[k]) for k in (0, 1)]
-        loss = sum((judges[k](made[k]) - 1).square().mean() for k in (0, 1))
-        loss = loss + 10 * sum((pair[1 - k](made[k]) - real[k]).abs().mean() for k in (0, 1))
-        loss = loss + 5 * sum((pair[1 - k](real[k]) - real[k]).abs().mean() for k in (0, 1))
+        made = [generators[k](real[k]) for k in (0, 1)]
+        loss = sum((discriminators[k](made[k]) - 1).square().mean() for k in (0, 1))
+        loss = loss + 10 * sum((generators[1 - k](made[k]) - real[k]).abs().mean() for k in (0, 1))
+        loss = loss + 5 * sum((generators[1 - k](real[k]) - real[k]).abs().mean() for k in (0, 1))
         sides[0].zero_grad()
         loss.backward()
         sides[0].step()
-        shown = [
-            torch.stack([from_history(kept[k], one) for one in made[k].detach()]) for k in (0, 1)
-        ]
+        shown = [torch.stack([from_pool(kept[k], one) for one in made[k].detach()]) for k in (0, 1)]
         loss = sum(
-            ((judges[k](real[1 - k]) - 1).square().mean() + judges[k](shown[k]).square().mean()) / 2
+            (
+                (discriminators[k](real[1 - k]) - 1).square().mean()
+                + discriminators[k](shown[k]).square().mean()
+            )
+            / 2
             for k in (0, 1)
         )
         sides[1].zero_grad()
@@ -128,27 +130,28 @@ def run_published(width, batch, heaps, marks):
         spent += time.process_time() - begun
         if spent >= ahead[0]:
             ahead.pop(0)
-            yield [lambda x, net=net: (net(2 * x - 1) + 1) / 2 for net in pair], spent, steps
+            yield [lambda x, net=net: (net(2 * x - 1) + 1) / 2 for net in generators], spent, steps
 
 
 # ------------------------------------------------------------------ ours
 
 
-def train_ours(heaps, steps):
-    """The translators and the processor seconds of so many steps."""
-    pair = nn.ModuleList([ours.SceneTranslator(), ours.SceneTranslator()])
-    judges = nn.ModuleList([ours.PatchJudge(), ours.PatchJudge()])
+def train_ours(domains, steps):
+    """The generators and the processor seconds of so many steps."""
+    generators = nn.ModuleList([ours.SceneGenerator(), ours.SceneGenerator()])
+    discriminators = nn.ModuleList([ours.PatchDiscriminator(), ours.PatchDiscriminator()])
     begun = time.process_time()
-    _, means = ours.fit(pair, judges, [ours.drawer(heap) for heap in heaps], steps, **ours.recipe)
+    draws = [ours.drawer(domain) for domain in domains]
+    _, means = ours.fit(generators, discriminators, draws, steps, **ours.recipe)
     return means, time.process_time() - begun
 
 
-def run_ours(heaps, marks):
+def run_ours(domains, marks):
     for mark in marks:
-        train_ours(heaps, 5)
-        steps = max(30, int(mark * 30 / train_ours(heaps, 30)[1]))
-        pair, spent = train_ours(heaps, steps)
-        yield pair, spent, steps
+        train_ours(domains, 5)
+        steps = max(30, int(mark * 30 / train_ours(domains, 30)[1]))
+        generators, spent = train_ours(domains, steps)
+        yield generators, spent, steps
 
 
 # ------------------------------------------------------------------ the score
@@ -156,7 +159,7 @@ def run_ours(heaps, marks):
 
 @torch.no_grad()
 def scorer(seed):
-    """A function of two translators: twin error %, on trees and house %, gap closed %."""
+    """A function of two generators: twin error %, on trees and house %, gap closed %."""
     test = [data.scenes(300, season, seed=seed + 100) for season in ("summer", "winter")]
     seasons = ("winter", "summer")
     twins = [data.twin_for_scoring(t.factors, s) for t, s in zip(test, seasons)]
@@ -175,8 +178,8 @@ def scorer(seed):
           "summer twins.\n", file=sys.stderr, flush=True)  # fmt: skip
 
     @torch.no_grad()
-    def score(pair):
-        made = [pair[k](test[k].images).clamp(0, 1) for k in (0, 1)]
+    def score(generators):
+        made = [generators[k](test[k].images).clamp(0, 1) for k in (0, 1)]
         errors = zip(*(ours.twin_errors(*parts) for parts in zip(made, twins, where)))
         return *map(statistics.mean, errors), 100 * (right(made[1]) - none) / (oracle - none)
 
@@ -197,18 +200,18 @@ def main():
     for seed in map(int, chosen.seeds.split(",")):
         torch.manual_seed(seed)
         score = scorer(seed)
-        heaps = [data.scenes(2000, season, seed=seed).images for season in ("summer", "winter")]
+        domains = [data.scenes(2000, season, seed=seed).images for season in ("summer", "winter")]
         for name in names:
             torch.manual_seed(seed)
             random.seed(seed)
             if name == "ours":
-                label, batch, found = name, ours.recipe["batch"], run_ours(heaps, marks)
+                label, batch, found = name, ours.recipe["batch"], run_ours(domains, marks)
             else:
                 width, batch = map(int, name.split("x")) if "x" in name else (int(name), 1)
                 label = f"published, width {width}, batch {batch}"
-                found = run_published(width, batch, heaps, marks)
-            for pair, spent, steps in found:
-                whole, parts, closed = score(pair)
+                found = run_published(width, batch, domains, marks)
+            for generators, spent, steps in found:
+                whole, parts, closed = score(generators)
                 print(f"| {label} | {seed} | {1000 * spent / steps:.0f} | {steps * batch / spent:.0f} "
                       f"| {spent:.0f} | {whole:.1f} | {parts:.1f} | {closed:.0f} |", flush=True)  # fmt: skip
 

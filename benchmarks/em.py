@@ -6,9 +6,8 @@ Run it on a quiet machine. Both do the same steps in float64 from the same start
 in turn, three times, and both end with one more E-step for the final log-likelihood. Printed are
 medians of the whole fit, set-up included, divided by the number of steps. Ours runs with one thread
 throughout, as the whole course does: its pieces fit into the cache of one core, and are too small to
-share. scikit-learn has one thread, then two, each time in a process of its own. `ridge` is its
-default `reg_covar`, and without a floor the two compute the same numbers: the last column should be
-rounding.
+share. scikit-learn has one thread, then two, each time in a process of its own. Without our floor
+and without its `reg_covar` the two compute the same numbers: the last column should be rounding.
 """
 
 import argparse
@@ -28,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils.notebooks import definitions
 
-RIDGE = 1e-6
 TURNS = 3
 em = definitions("01a_mixtures")
 
@@ -45,7 +43,7 @@ def points(count, D, K, generator):
 def ours(x, start, steps):
     """Seconds and the final log-likelihood, nats per point."""
     begun = time.perf_counter()
-    fit = em.fit_mixture(x, start, steps, floor=0, ridge=RIDGE)
+    fit = em.fit_mixture(x, start, steps, floor=0, step=em.product_step)
     seconds = time.perf_counter() - begun
     assert len(fit.log_likelihood) == steps + 1 and not fit.reseeded
     return seconds, fit.log_likelihood[-1]
@@ -55,7 +53,7 @@ def theirs(x, start, steps):
     """The same of scikit-learn, which is given the start and so does no k-means."""
     array = x.numpy()
     model = GaussianMixture(
-        len(start.weights), max_iter=steps, tol=0, reg_covar=RIDGE, init_params="random",
+        len(start.weights), max_iter=steps, tol=0, reg_covar=0, init_params="random",
         weights_init=start.weights.numpy(), means_init=start.means.numpy(),
         precisions_init=torch.cholesky_inverse(start.factors).numpy(),
     )  # fmt: skip

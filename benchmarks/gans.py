@@ -11,7 +11,7 @@ a gradient penalty of weight 10. Data are scaled to [-1, 1] for them. Ours is th
 
 Seconds are those of the processor, so that a busy neighbour does not count; one thread. Ours needs
 the number of steps beforehand, because its learning rate falls to zero: it is found from the time of
-its first 100. All are judged by 50,000 samples: modes found, % of high quality (within 3 sd), reverse
+its first 100. All are scored with 50,000 samples: modes found, % of high quality (within 3 sd), reverse
 KL in nats. True samples: 98.89 %, 0. `--only leave` takes one change at a time out of our recipe.
 """
 
@@ -56,17 +56,17 @@ def public_generator(limit):
 def run_public(target, seconds, critic):
     """A GAN, or a WGAN-GP where `critic`, with the public settings; samples, steps."""
     draw, net = public_generator(target.limit)
-    judge = nn.Sequential(
+    discriminator = nn.Sequential(
         nn.Linear(2, 512), nn.LeakyReLU(0.2), nn.Linear(512, 256), nn.LeakyReLU(0.2), nn.Linear(256, 1)
     )  # fmt: skip
-    players = [torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (net, judge)]
+    players = [torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (net, discriminator)]
     begun, step = time.process_time(), 0
     while time.process_time() - begun < seconds:
         x, fake = target.sample(64) / target.limit, draw(64) / target.limit
-        on_real, on_fake = judge(x), judge(fake.detach())
+        on_real, on_fake = discriminator(x), discriminator(fake.detach())
         if critic:
             loss = (on_fake - on_real).mean()
-            slope = ours.gradient_norm(lambda p: judge(p)[:, 0], ours.between(x, fake))
+            slope = ours.gradient_norm(lambda p: discriminator(p)[:, 0], ours.between(x, fake))
             loss = loss + 10 * (slope - 1).square().mean()
         else:
             loss = (F.softplus(-on_real).mean() + F.softplus(on_fake).mean()) / 2
@@ -75,8 +75,8 @@ def run_public(target, seconds, critic):
         players[1].step()
         step += 1
         if not critic or step % 5 == 0:
-            verdict = judge(fake)
-            loss = -verdict.mean() if critic else F.softplus(-verdict).mean()
+            logits = discriminator(fake)
+            loss = -logits.mean() if critic else F.softplus(-logits).mean()
             players[0].zero_grad()
             loss.backward()
             players[0].step()
@@ -85,10 +85,10 @@ def run_public(target, seconds, critic):
         return draw(50_000), step
 
 
-RECIPE = {"bend": nn.Tanh, "features": 32, "r1": 0.1, "falling": True, "average": 0.995}
+RECIPE = {"activation": nn.Tanh, "features": 32, "r1": 0.1, "falling": True, "average": 0.995}
 FREQUENCY = {"ring": 1.0, "grid": 1.5}  # of the waves
 LEAVE = {
-    "without tanh": {"bend": ours.leaky},
+    "without tanh": {"activation": ours.leaky},
     "without waves": {"features": 0},
     "without R1": {"r1": 0.0},
     "without falling rate": {"falling": False},
@@ -100,11 +100,11 @@ LEAVE = {
 def run_ours(target, seconds, **changes):
     """The recipe of notebook 04b, or a changed one; samples, steps."""
     how = {**RECIPE, **changes}
-    bend, features = how.pop("bend"), how.pop("features")
+    activation, features = how.pop("activation"), how.pop("features")
     scale = target.sample(5000).std().item()
 
     def fresh():
-        generator = ours.Generator(scale=scale, bend=bend)
+        generator = ours.Generator(scale=scale, activation=activation)
         waves = {"features": features, "frequency": FREQUENCY[target.name]}
         return generator, ours.Discriminator(scale=scale, **waves)
 

@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/hmm.py [--characters N] [--steps S] [--pieces P ...]
 
 Run it on a quiet machine. All learn start, syntax and emissions of 27 states from the same random
-start on the same characters (27 symbols, from the course's own text) with one thread, in turn, three
-times; float64 unless said. Printed are medians of the whole fit divided by the number of steps. "exact" is
+start on the same characters (27 symbols, from the course's own text) with one thread, one after the
+other, in three rounds; float64 unless said. Printed are medians of the whole fit divided by the number of steps. "exact" is
 the text as one sequence, cut into pieces that exchange messages until nothing changes; "apart"
 takes each piece for a sequence of its own. hmmlearn does the work of "exact", with its faster
 implementation ("scaling"). The last column is the log-likelihood of the whole text under the model
@@ -29,7 +29,7 @@ from utils import data
 from utils.notebooks import definitions
 
 STATES = 27
-TURNS = 3
+ROUNDS = 3
 hmm = definitions("05b_sequence_alignment")
 
 
@@ -88,16 +88,16 @@ def main():
             ways[label] = lambda p=pieces, e=exact: ours(x, start, given.steps, p, e)
         single = lambda p=pieces: ours(x, start, given.steps, p, False, torch.float32)  # noqa: E731
         ways[f"ours, {pieces} pieces, apart, float32"] = single
-    turns = [{name: way() for name, way in ways.items()} for _ in range(TURNS)]
+    rounds = [{name: way() for name, way in ways.items()} for _ in range(ROUNDS)]
     print(
-        f"{given.characters} characters, {STATES} states, {given.steps} steps, medians of {TURNS} "
-        "turns\n\n| | ms a step | times as fast | nats a character |\n|---|---|---|---|"
+        f"{given.characters} characters, {STATES} states, {given.steps} steps, medians of {ROUNDS} "
+        "rounds\n\n| | ms a step | times as fast | nats a character |\n|---|---|---|---|"
     )
     base = None
     for name in ways:
-        ms = 1000 * statistics.median(turn[name][0] for turn in turns) / given.steps
+        ms = 1000 * statistics.median(found[name][0] for found in rounds) / given.steps
         base = base or ms
-        score = rival(turns[0][name][1], 1).score(x[:, None].numpy()) / len(x)
+        score = rival(rounds[0][name][1], 1).score(x[:, None].numpy()) / len(x)
         print(f"| {name} | {ms:.1f} | {base / ms:.2f} | {score:.4f} |")
 
 

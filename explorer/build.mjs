@@ -8,7 +8,9 @@ import { gzipSync } from "node:zlib";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const out = path.join(here, "..", "build", "explorer");
-const wasm = path.join(here, "../node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm");
+const runtime = path.join(here, "../node_modules/onnxruntime-web");
+const wasm = path.join(runtime, "dist/ort-wasm-simd-threaded.wasm");
+const { version } = JSON.parse(await readFile(path.join(runtime, "package.json"), "utf8"));
 
 await mkdir(out, { recursive: true });
 await writeFile(path.join(out, "ort.wasm.gz"), gzipSync(await readFile(wasm), { level: 9 }));
@@ -20,18 +22,22 @@ const common = {
   target: "es2022",
   loader: { ".css": "text", ".gz": "base64" },
   logLevel: "warning",
+  define: {
+    // The runtime is given its WebAssembly, so it needs no address. With one it takes the page's
+    // origin as a base, and Firefox has none for a file.
+    "import.meta.url": "undefined",
+    RUNTIME_VERSION: JSON.stringify(version),
+  },
 };
 await build({
   ...common,
   entryPoints: ["element.js"],
   format: "iife",
-  define: { "import.meta.url": "document.baseURI" },
   outfile: path.join(out, "element.js"),
 });
 await build({
   ...common,
   entryPoints: ["widget.js"],
   format: "esm",
-  define: { "import.meta.url": "document.baseURI" },
   outfile: path.join(out, "widget.js"),
 });

@@ -1,50 +1,38 @@
 // One explorer: controls whose values u a model turns into a picture.
 // The same class serves the notebook, the slide and the static page.
-import { drawPanels, placeOnPanel } from "./plot.js";
+import * as controls from "./controls.js";
+import { button, clamp, make } from "./dom.js";
+import { arrange, em, isNarrow } from "./layout.js";
+import { drawPanel, placeAxes } from "./plot.js";
 import { inTurn } from "./runtime.js";
-import { caption, drawImage } from "./view.js";
+import { caption, drawImage, rgb, show } from "./view.js";
 import css from "./style.css";
 
-const MOVES = {
-  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1],
-};
 const PASS_THROUGH = new Set(["PageUp", "PageDown", "Tab", "F5", "F11"]);
 const IDLE_MS = 150;
+const LEG_MS = 1500;
 const STEP_MS = 180;
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function button(text, title, act) {
-  const element = make("button", { type: "button", title }, text);
-  element.addEventListener("click", act);
-  return element;
-}
-
-const clamp = (value, { min, max }) => Math.min(max, Math.max(min, value));
-const show = (value, step) => value.toFixed(step < 0.1 ? 2 : step < 1 ? 1 : 0).replace("-", "−");
+const PAGE_HEIGHT = 34; // em that an explorer takes where it scrolls with its page
+const SMALLEST_ON_SLIDE = 16; // CSS pixels, 24 at 1920 x 1080
 
 /** Standard normal, by Box and Muller. */
 function normal() {
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
+const letters = (texts) => Math.max(...texts.map((text) => text.length));
+
 export class Explorer {
   /**
-   * @param host     the element to fill
+   * @param host     the element to fill; its own content, a still figure, is seen until the model runs
    * @param spec     what utils/explore.py writes
    * @param load     returns (ort, bytes of the model)
    * @param onValues called with the values once they rest
    * @param channel  name of a BroadcastChannel that keeps several views of one deck alike
+   * @param fill     whether the host has a height of its own to fill, as on a slide
    */
-  constructor(host, spec, { load, onValues = () => {}, channel = null }) {
-    this.host = host;
-    this.spec = spec;
-    this.onValues = onValues;
+  constructor(host, spec, { load, onValues = () => {}, channel = null, fill = false }) {
+    Object.assign(this, { host, spec, onValues, fill });
     this.start = spec.controls.flatMap((control) => control.value);
     this.values = [...this.start];
     this.build();
@@ -56,126 +44,56 @@ export class Explorer {
   // ---------------------------------------------------------------- the page
 
   build() {
-    const root = this.host.shadowRoot ?? this.host.attachShadow({ mode: "open" });
     const { spec } = this;
-    this.canvas = make("canvas", { role: "img", "aria-label": spec.picture });
-    this.canvas.hidden = true;
-    this.poster = make("img", { src: spec.first, alt: spec.picture });
-    this.captionLine = make("p", { class: "caption" });
-    this.status = make("p", { class: "status", role: "status" });
-    const kind = spec.panels ? `plot panels-${spec.panels.length}` : "image";
-    const stage = make("div", { class: "stage" }, this.canvas, this.poster);
-    const controls = make("div", { class: "controls" });
+    const root = this.host.shadowRoot ?? this.host.attachShadow({ mode: "open" });
     this.refreshers = [];
+    this.stage = make("div", { class: "stage" });
+    if (spec.panels) this.buildViews(spec.panels.map((panel) => panel.title));
+    this.captionLine = make("p", { class: "caption" });
+    this.words = make("div", { class: "words" });
+    if (spec.caption) this.words.append(this.captionLine);
+    if (spec.hint) this.words.append(make("p", { class: "hint" }, make("strong", {}, "Try: "), spec.hint));
+    this.status = make("p", { class: "status", role: "status" });
+    this.controls = make("div", { class: "controls" });
+    const side = make("div", { class: "side" });
     let first = 0;
     for (const control of spec.controls) {
-      const part = this[control.kind](control, first);
-      if (part) controls.append(part);
+      const part = controls[control.kind](this, control, first);
+      if (control.kind === "pad") side.append(this.padBox = part);
+      else if (part) this.controls.append(part);
       first += [control.value].flat().length;
     }
-    if (spec.steps) controls.append(this.stepButtons());
-    controls.append(this.buttons());
-    this.frame = make("div", { class: `frame ${kind}`, role: "group", "aria-label": spec.title },
-      make("div", { class: "left" }, stage, this.captionLine), controls, this.status);
-    root.replaceChildren(make("style", {}, css), this.frame);
+    if (spec.steps) this.controls.append(this.stepButtons());
+    this.controls.append(this.buttons());
+    side.append(this.controls);
+    const kinds = `frame ${spec.panels ? "plot" : "image"} ${this.padBox ? "" : "no-pad"}`;
+    this.frame = make("div", { class: kinds, role: "group", "aria-label": spec.title },
+      this.stage, this.words, side);
+    this.frame.hidden = true;
+    this.reserve();
     this.refresh();
+    this.still = make("slot");
+    root.replaceChildren(make("style", {}, css), this.still, this.frame, this.status);
   }
 
-  pad(control, first) {
-    const knob = make("div", { class: "knob" });
-    const pad = make("div", {
-      class: "pad", tabindex: 0, role: "slider", "aria-roledescription": "two-dimensional slider",
-      "aria-label": `${control.labels.join(" and ")}, arrow keys move, shift moves further`,
-      "aria-valuemin": control.min, "aria-valuemax": control.max,
-    });
-    if (control.background) pad.append(make("img", { src: control.background, alt: "" }));
-    pad.append(knob);
-    const span = control.max - control.min;
-    const place = (event) => {
-      const box = pad.getBoundingClientRect();
-      const x = control.min + (span * (event.clientX - box.left)) / box.width;
-      const y = control.max - (span * (event.clientY - box.top)) / box.height;
-      this.set(first, [x, y].map((value) => clamp(value, control)));
-    };
-    pad.addEventListener("pointerdown", (event) => {
-      pad.setPointerCapture(event.pointerId);
-      pad.focus();
-      place(event);
-    });
-    pad.addEventListener("pointermove", (event) => {
-      if (pad.hasPointerCapture(event.pointerId)) place(event);
-    });
-    pad.addEventListener("keydown", (event) => {
-      if (event.key === "Home") this.set(first, this.start.slice(first, first + 2));
-      const move = MOVES[event.key];
-      if (!move && event.key !== "Home") return;
-      event.preventDefault();
-      if (!move) return;
-      const by = control.step * (event.shiftKey ? 10 : 1);
-      this.set(first, move.map((m, i) => clamp(this.values[first + i] + m * by, control)));
-    });
-    const outputs = control.labels.map(() => make("output"));
-    this.refreshers.push(() => {
-      const point = this.values.slice(first, first + 2);
-      knob.style.left = `${(100 * (point[0] - control.min)) / span}%`;
-      knob.style.top = `${(100 * (control.max - point[1])) / span}%`;
-      const text = point.map((value) => show(value, control.step));
-      pad.setAttribute("aria-valuenow", point[0]);
-      pad.setAttribute("aria-valuetext", control.labels.map((l, i) => `${l} ${text[i]}`).join(", "));
-      outputs.forEach((output, i) => { output.value = text[i]; });
-    });
-    const readings = control.labels.map((label, i) => make("span", {}, `${label} = `, outputs[i]));
-    return make("div", { class: "pad-box" }, pad, make("p", { class: "reading" }, ...readings));
+  /** One canvas for each picture or panel, its label above. */
+  buildViews(labels) {
+    this.canvases = labels.map((label) =>
+      make("canvas", { role: "img", "aria-label": [this.spec.picture, label].filter(Boolean).join(": ") }));
+    this.stage.replaceChildren(...labels.map((label, i) => make("figure", { class: "view" },
+      ...(label ? [make("figcaption", {}, label)] : []), this.canvases[i])));
   }
 
-  slider(control, first) {
-    const { min, max, step } = control;
-    const range = make("input", { type: "range", min, max, step });
-    const output = make("output");
-    range.addEventListener("input", () => this.set(first, [Number(range.value)]));
-    this.refreshers.push(() => {
-      if (Number(range.value) !== this.values[first]) range.value = this.values[first];
-      output.value = control.names
-        ? control.names[Math.round(this.values[first] - min)]
-        : show(this.values[first], step);
-    });
-    return make("label", { class: "slider" },
-      make("span", { class: "name" }, control.label), range, output);
-  }
-
-  /** Numbers that no control moves: they change when a step is taken. */
-  state() {}
-
-  /** A curve of numbers drawn with the mouse on a panel; the buttons offer curves ready made. */
-  drawing(control, first) {
-    let last = null;
-    const draw = (event) => {
-      const place = placeOnPanel(this.canvas, this.spec.panels, control.panel, event);
-      const count = control.value.length;
-      const at = (x) => Math.round(clamp(x, { min: 0, max: 1 }) * (count - 1));
-      const from = last ?? place;
-      const [a, b] = [at(from.x), at(place.x)];
-      for (let i = Math.min(a, b); i <= Math.max(a, b); i++) {
-        const part = a === b ? 1 : (i - a) / (b - a);
-        this.values[first + i] = clamp(from.y + (place.y - from.y) * part, control);
-      }
-      last = place;
-      this.set(0, this.values);
-    };
-    this.canvas.style.cursor = "crosshair";
-    this.canvas.style.touchAction = "none";
-    this.canvas.addEventListener("pointerdown", (event) => {
-      if (!placeOnPanel(this.canvas, this.spec.panels, control.panel, event).inside) return;
-      this.canvas.setPointerCapture(event.pointerId);
-      last = null;
-      draw(event);
-    });
-    this.canvas.addEventListener("pointermove", (event) => {
-      if (this.canvas.hasPointerCapture(event.pointerId)) draw(event);
-    });
-    const presets = Object.entries(control.presets).map(([name, values]) =>
-      button(name, `${control.label}: ${name}`, () => this.set(first, values)));
-    return make("div", { class: "buttons" }, make("span", { class: "name" }, control.label), ...presets);
+  /** Room for the longest name and the longest number, so that nothing shifts as they change. */
+  reserve() {
+    const sliders = this.spec.controls.filter((control) => control.kind === "slider");
+    const ends = ({ min, max, step, names }) => names ?? [show(min, step), show(max, step)];
+    const names = sliders.length ? 0.3 + 0.55 * letters(sliders.map(({ label }) => label)) : 0;
+    const outputs = sliders.length ? 0.2 + 0.55 * letters(sliders.flatMap(ends)) : 0;
+    const set = (name, size) => this.frame.style.setProperty(name, `${size.toFixed(2)}em`);
+    set("--names", names);
+    set("--outputs", outputs);
+    set("--controls", Math.max(names + outputs + 9, 14));
   }
 
   stepButtons() {
@@ -184,15 +102,16 @@ export class Explorer {
   }
 
   buttons() {
-    const what = this.spec.steps ? "take the steps in turn" : "walk a path through the codes";
-    this.playButton = button("play", what, () => this.togglePlay());
-    this.playButton.setAttribute("aria-pressed", "false");
+    const { spec } = this;
     const row = make("div", { class: "buttons" },
-      button("reset", "back to the first values", () => { this.stop(); this.set(0, this.start); }));
-    if (this.spec.controls.some((control) => control.random)) {
+      button("reset", "back to the first values (Home)", () => this.reset()));
+    if (spec.controls.some((control) => control.random)) {
       row.append(button("random", "draw new values at random", () => { this.stop(); this.randomise(); }));
     }
-    row.append(this.playButton);
+    const what = spec.steps ? "take the steps in turn" : "walk a path through the values";
+    this.playButton = button("play", what, () => this.togglePlay());
+    this.playButton.setAttribute("aria-pressed", "false");
+    if (spec.steps || spec.path.length) row.append(this.playButton);
     return row;
   }
 
@@ -201,8 +120,15 @@ export class Explorer {
     this.host.setAttribute("data-lm-suppress-shortcuts", "true");
     this.host.addEventListener("keydown", (event) => {
       const focused = this.host.shadowRoot.activeElement;
+      if (event.key === "Home") {
+        event.preventDefault();
+        this.reset();
+      }
       if (event.key === "Escape") focused?.blur();
-      if (event.key === "PageUp" || event.key === "PageDown") focused?.blur();
+      if (event.key === "PageUp" || event.key === "PageDown") {
+        event.preventDefault(); // a range input would jump
+        focused?.blur();
+      }
       if (!PASS_THROUGH.has(event.key)) event.stopPropagation();
     });
     for (const name of ["wheel", "touchstart", "touchmove", "touchend", "pointerdown"]) {
@@ -212,12 +138,24 @@ export class Explorer {
 
   // ---------------------------------------------------------------- values
 
-  /** Put `values` into the code from position `first` on, and draw. */
+  /** What the reader moves, moves; a walk along the path ends. */
+  move(first, values) {
+    if (!this.spec.steps) this.stop();
+    this.set(first, values);
+  }
+
+  /** Put `values` in place from position `first` on, and draw. */
   set(first, values, { silent = false } = {}) {
     values.forEach((value, i) => { this.values[first + i] = value; });
     this.refresh();
-    this.update();
+    const drawn = this.update();
     if (!silent) this.rest();
+    return drawn;
+  }
+
+  reset() {
+    this.stop();
+    this.set(0, this.start);
   }
 
   refresh() {
@@ -234,25 +172,28 @@ export class Explorer {
     }, IDLE_MS);
   }
 
+  /** Values on the steps of their controls, normal or even over the range. */
   randomise() {
-    const values = this.spec.controls.flatMap((control) =>
-      [control.value].flat().map((_, i) => {
-        if (!control.random) return this.values[this.firstOf(control) + i];
-        if (control.random === "normal") return clamp(normal(), control);
-        const steps = Math.round((control.max - control.min) / control.step);
-        return control.min + control.step * Math.floor(Math.random() * (steps + 1));
-      }));
+    let first = 0;
+    const values = this.spec.controls.flatMap((control) => [control.value].flat().map(() => {
+      const { min, max, step, random } = control;
+      const now = this.values[first++];
+      if (!random) return now;
+      const steps = Math.round((max - min) / step);
+      const wanted = random === "normal" ? Math.round((normal() - min) / step)
+        : Math.floor(Math.random() * (steps + 1));
+      return min + step * clamp(wanted, { min: 0, max: steps });
+    }));
     this.set(0, values);
   }
 
-  firstOf(wanted) {
-    const before = this.spec.controls.slice(0, this.spec.controls.indexOf(wanted));
-    return before.flatMap((control) => control.value).length;
-  }
-
-  /** Put what the model returned under this name in the place of all values. */
+  /** Put what the model returns under this name in the place of all values, one step after the other. */
   take(output) {
-    if (this.latest?.[output]) this.set(0, Array.from(this.latest[output].data));
+    this.taken = (this.taken ?? Promise.resolve()).then(async () => {
+      await this.drawing;
+      if (this.latest?.[output]) await this.set(0, Array.from(this.latest[output].data));
+    });
+    return this.taken;
   }
 
   connect(name) {
@@ -263,42 +204,45 @@ export class Explorer {
 
   togglePlay() {
     if (this.playing) this.stop();
-    else if (this.spec.steps) this.playSteps();
-    else this.play();
+    else this.play(this.spec.steps ? this.stepper() : this.walker());
+  }
+
+  play(frame) {
+    this.playButton.textContent = "pause";
+    this.playButton.setAttribute("aria-pressed", "true");
+    const next = (now) => {
+      frame(now);
+      if (this.playing) this.playing = requestAnimationFrame(next);
+    };
+    this.playing = requestAnimationFrame(next);
   }
 
   /** Take the steps in turn, slowly enough to follow each. */
-  playSteps() {
-    this.playButton.textContent = "pause";
-    this.playButton.setAttribute("aria-pressed", "true");
-    let turn = 0;
+  stepper() {
+    const { steps } = this.spec;
+    let number = 0;
     let due = 0;
-    const frame = (now) => {
-      if (now >= due) {
-        this.take(this.spec.steps[turn++ % this.spec.steps.length].output);
-        due = now + STEP_MS;
-      }
-      this.playing = requestAnimationFrame(frame);
+    let busy = false;
+    return (now) => {
+      if (busy || now < due) return;
+      busy = true;
+      due = now + STEP_MS;
+      this.take(steps[number++ % steps.length].output).finally(() => { busy = false; });
     };
-    this.playing = requestAnimationFrame(frame);
   }
 
   /** Walk the path of the spec, one leg a second and a half, easing in and out of each stop. */
-  play() {
+  walker() {
     const path = [[...this.values], ...this.spec.path];
     let begun; // the first frame's time, which may lie before the click's
-    this.playButton.textContent = "pause";
-    this.playButton.setAttribute("aria-pressed", "true");
-    const frame = (now) => {
+    return (now) => {
       begun ??= now;
-      let leg = (now - begun) / 1500;
+      let leg = (now - begun) / LEG_MS;
       if (leg >= path.length - 1) leg = 1 + ((leg - 1) % (path.length - 1));
       const [from, to] = [path[Math.floor(leg)], path[Math.floor(leg) + 1] ?? path[1]];
       const part = (1 - Math.cos(Math.PI * (leg % 1))) / 2;
       this.set(0, from.map((value, i) => value + (to[i] - value) * part));
-      this.playing = requestAnimationFrame(frame);
     };
-    this.playing = requestAnimationFrame(frame);
   }
 
   stop() {
@@ -316,13 +260,12 @@ export class Explorer {
       this.ort = ort;
       this.session = await inTurn(() =>
         ort.InferenceSession.create(model, { executionProviders: ["wasm"] }));
-      if (this.removed) return this.session.release();
+      if (this.removed) return this.release();
       await this.update();
-      this.poster.hidden = true;
-      this.canvas.hidden = false;
-      this.host.dataset.state = "live";
+      this.come();
     } catch (error) {
-      this.host.dataset.state = "poster";
+      if (this.removed) return;
+      this.host.dataset.state = "still";
       this.status.textContent = "The live model did not start here; the picture is a still one.";
       this.status.classList.add("shown");
       console.error("explorer", this.spec.name, error);
@@ -330,34 +273,96 @@ export class Explorer {
     this.host.dispatchEvent(new CustomEvent("explorer-ready", { bubbles: true }));
   }
 
+  /** Take the still figure's place. */
+  come() {
+    this.still.hidden = true;
+    this.frame.hidden = false;
+    this.fit();
+    let before = "";
+    this.watch = new ResizeObserver(() => {
+      const now = this.place();
+      if (before !== (before = `${now.width} ${now.height}`)) this.fit();
+    });
+    this.watch.observe(this.host);
+    this.again = () => this.fit();
+    document.fonts?.addEventListener("loadingdone", this.again);
+    window.addEventListener("resize", this.again);
+    this.host.dataset.state = "live";
+  }
+
   /** Run the model on the newest values. While it runs, further values replace each other. */
-  async update() {
-    if (!this.session) return;
+  update() {
     this.stale = true;
-    if (this.running) return;
-    this.running = true;
-    try {
-      while (this.stale) {
-        this.stale = false;
-        const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
-        this.draw(await inTurn(() => this.session.run({ u })));
-      }
-    } finally {
-      this.running = false;
+    if (this.session && !this.drawing) {
+      this.drawing = this.run().finally(() => { this.drawing = null; });
+    }
+    return this.drawing;
+  }
+
+  async run() {
+    while (this.stale && !this.removed) {
+      this.stale = false;
+      const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
+      const drawn = [...this.values];
+      this.latest = await inTurn(() => this.session.run({ u }));
+      this.draw();
+      this.host.dispatchEvent(new CustomEvent("explorer-drawn", { detail: drawn }));
     }
   }
 
-  draw(outputs) {
-    this.latest = outputs;
-    const style = getComputedStyle(this.host);
-    const colour = (role) => style.getPropertyValue(`--${role}`).trim();
-    if (this.spec.panels) drawPanels(this.canvas, outputs, this.spec.panels, { colour, font: style.fontFamily });
-    else drawImage(this.canvas, outputs.image, colour);
-    this.frame.classList.toggle("wide", this.canvas.width > 1.3 * this.canvas.height);
-    if (this.spec.caption) {
-      this.captionLine.textContent = caption(outputs[this.spec.caption.output], this.spec.caption);
-    }
-    this.host.dispatchEvent(new CustomEvent("explorer-drawn", { detail: [...this.values] }));
+  // ---------------------------------------------------------------- the picture
+
+  place() {
+    const { clientWidth: width, clientHeight: height } = this.host;
+    return { width, height: this.fill ? height : PAGE_HEIGHT * em(this.frame) };
+  }
+
+  /** Find the sizes that fill the place, and draw. */
+  fit() {
+    const place = this.place();
+    if (this.frame.hidden || !place.width || !place.height) return;
+    const look = getComputedStyle(this.host);
+    const size = Math.max(0.8 * parseFloat(look.fontSize), this.fill ? SMALLEST_ON_SLIDE : 0);
+    const columns = this.columns(place);
+    const gap = parseFloat(getComputedStyle(this.stage).columnGap);
+    this.stage.style.setProperty("--columns", columns);
+    arrange(this, place, (width) => {
+      if (!this.spec.panels) return;
+      const across = (width - gap * (columns - 1)) / columns;
+      this.axes = placeAxes(this.spec.panels, across, { family: look.fontFamily, size });
+      this.axes.forEach(({ height }, i) => { this.canvases[i].style.height = `${height}px`; });
+    });
+    this.wordsHeight = this.words.offsetHeight;
+    this.paint();
+  }
+
+  /** Pictures side by side; wide ones, and panels where there is no room, under each other. */
+  columns({ width }) {
+    const [first] = this.canvases;
+    const wide = this.spec.panels ? isNarrow(this.frame, width) : first.width > 2 * first.height;
+    return wide ? 1 : this.canvases.length;
+  }
+
+  draw() {
+    const { spec, latest } = this;
+    if (!this.canvases) this.buildViews(spec.labels ?? Array(latest.image.dims[0]).fill(""));
+    if (spec.caption) this.captionLine.textContent = caption(latest[spec.caption.output], spec.caption);
+    this.paint();
+    if (this.words.offsetHeight > this.wordsHeight) this.fit();
+  }
+
+  /** Draw what the model returned last, in the colours of the present room. */
+  paint() {
+    const { spec, latest, canvases, axes } = this;
+    if (!latest) return;
+    const look = getComputedStyle(this.host);
+    const colour = (role) => look.getPropertyValue(`--${role}`).trim();
+    this.frame.classList.toggle("dark", Math.max(...rgb(colour("paper"))) < 128);
+    if (!spec.panels) return canvases.forEach((canvas, i) => drawImage(canvas, latest.image, i, colour));
+    if (!axes) return;
+    const bounds = canvases[0].getBoundingClientRect();
+    const sharp = Math.min(3, Math.max(1, (bounds.width / axes[0].width) * devicePixelRatio));
+    canvases.forEach((canvas, i) => drawPanel(canvas, spec.panels[i], latest, axes[i], { colour, sharp }));
   }
 
   remove() {
@@ -365,6 +370,15 @@ export class Explorer {
     this.stop();
     clearTimeout(this.resting);
     this.channel?.close();
-    this.session?.release();
+    this.watch?.disconnect();
+    document.fonts?.removeEventListener("loadingdone", this.again);
+    window.removeEventListener("resize", this.again);
+    this.release();
+  }
+
+  release() {
+    const { session } = this;
+    this.session = null;
+    if (session) inTurn(() => session.release());
   }
 }

@@ -12,13 +12,14 @@ class LatentExplorer extends HTMLElement {
     const spec = JSON.parse(source.textContent);
     this.explorer = new Explorer(this, spec, {
       channel: `lecture:${location.pathname}:${name}`,
+      fill: Boolean(this.closest("section")),
       load: async () => ({
         ort: await loadRuntime(() => bytesFromBase64(wasm)),
         model: bytesFromBase64(spec.model),
       }),
     });
-    const redraw = new MutationObserver(() => this.explorer.update());
-    redraw.observe(document.documentElement, { attributeFilter: ["data-dark"] });
+    const repaint = new MutationObserver(() => this.explorer.paint());
+    repaint.observe(document.documentElement, { attributeFilter: ["data-dark"] });
   }
 }
 

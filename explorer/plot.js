@@ -1,48 +1,81 @@
-// What a model returns as points and curves, drawn on a canvas: one or two panels side by side.
-import { rgb } from "./view.js";
+// What a model returns as points and curves, drawn on the canvas of a panel.
+import { minus, rgb } from "./view.js";
 
-const SIZE = 560; // device pixels across one panel
-const MARGIN = { left: 54, right: 14, top: 38, bottom: 54 };
+const SIZE = 560; // widths and radii of layers are given for a panel of so many pixels
+const THINNEST = 0.8;
 
-/** At most five round numbers inside [low, high]. */
-function ticks([low, high]) {
+/** Round numbers inside [low, high], about five of them. */
+export function ticks([low, high]) {
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= 0.8 * rough);
   const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high + 1e-9; i++) found.push(+(i * step).toFixed(6));
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9; i++) found.push(+(i * step).toFixed(6));
   return found;
 }
 
+const tickText = (value) => minus(String(value));
+
+/** Where the axes of all panels of a row stand on their canvases of `width` CSS pixels. */
+export function placeAxes(panels, width, { family, size }) {
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = `${size}px ${family}`;
+  const widest = (values) => Math.max(...values.map((value) => context.measureText(tickText(value)).width));
+  const line = 1.3 * size;
+  const some = (label) => panels.some((panel) => panel[label]);
+  const left = Math.max(...panels.map((panel) => widest(ticks(panel.ylim)))) + 0.5 * size
+    + (some("ylabel") ? line : 0);
+  const right = Math.max(...panels.map((panel) => widest(ticks(panel.xlim)))) / 2;
+  const top = 0.6 * size;
+  const bottom = 1.25 * line + (some("xlabel") ? line : 0);
+  const across = Math.max(width - left - right, 20);
+  return panels.map(({ aspect = 1 }) => {
+    const box = { x: left, y: top, width: across, height: across * aspect };
+    return { box, line, size, family, width, height: top + box.height + bottom };
+  });
+}
+
 class Panel {
-  constructor(context, panel, left, { colour, font }) {
-    Object.assign(this, { context, panel, colour, font });
-    const height = SIZE * (panel.aspect ?? 1);
-    this.box = { x: left + MARGIN.left, y: MARGIN.top, width: SIZE, height };
+  constructor(context, panel, { box, line, size, family }, colour) {
+    Object.assign(this, { context, panel, box, line, size, family, colour });
     const [x0, x1] = panel.xlim;
     const [y0, y1] = panel.ylim;
-    this.x = (value) => this.box.x + ((value - x0) / (x1 - x0)) * SIZE;
-    this.y = (value) => this.box.y + ((y1 - value) / (y1 - y0)) * height;
+    this.scale = box.width / SIZE;
+    this.x = (value) => box.x + ((value - x0) / (x1 - x0)) * box.width;
+    this.y = (value) => box.y + ((y1 - value) / (y1 - y0)) * box.height;
   }
 
   frame() {
-    const { context, box, panel } = this;
+    const { context, box, panel, line, size } = this;
     context.strokeStyle = this.colour("line");
-    context.lineWidth = 2;
+    context.lineWidth = 1.5;
     context.strokeRect(box.x, box.y, box.width, box.height);
     context.fillStyle = this.colour("muted");
-    context.font = `22px ${this.font}`;
+    context.font = `${size}px ${this.family}`;
     context.textAlign = "center";
-    const text = (value) => String(value).replace("-", "−");
-    for (const t of ticks(panel.xlim)) context.fillText(text(t), this.x(t), box.y + box.height + 24);
-    if (panel.xlabel) context.fillText(panel.xlabel, box.x + box.width / 2, box.y + box.height + 48);
+    const bottom = box.y + box.height;
+    for (const t of ticks(panel.xlim)) context.fillText(tickText(t), this.x(t), bottom + 1.1 * size);
     context.textAlign = "right";
-    for (const t of ticks(panel.ylim)) context.fillText(text(t), box.x - 8, this.y(t) + 7);
-    context.textAlign = "left";
-    if (panel.ylabel) context.fillText(panel.ylabel, box.x + 8, box.y + 24);
+    for (const t of ticks(panel.ylim)) context.fillText(tickText(t), box.x - 0.4 * size, this.y(t) + 0.35 * size);
     context.fillStyle = this.colour("ink");
-    context.font = `600 24px ${this.font}`;
-    if (panel.title) context.fillText(panel.title, box.x, box.y - 11);
+    context.textAlign = "center";
+    if (panel.xlabel) this.write(panel.xlabel, box.x + box.width / 2, bottom + 1.1 * size + line, box.width);
+    if (panel.ylabel) {
+      context.save();
+      context.translate(size, box.y + box.height / 2);
+      context.rotate(-Math.PI / 2);
+      this.write(panel.ylabel, 0, 0, box.height);
+      context.restore();
+    }
+  }
+
+  /** A label, smaller where it does not fit. */
+  write(text, x, y, room) {
+    const { context, size, family } = this;
+    context.font = `${size}px ${family}`;
+    const part = Math.min(1, room / context.measureText(text).width);
+    context.font = `${size * part}px ${family}`;
+    context.fillText(text, x, y);
   }
 
   layers(outputs) {
@@ -55,7 +88,7 @@ class Panel {
       const { dims, data } = outputs[layer.output];
       context.strokeStyle = context.fillStyle = this.colour(layer.role);
       context.globalAlpha = layer.alpha;
-      context.lineWidth = layer.size;
+      context.lineWidth = Math.max(THINNEST, layer.size * this.scale);
       this[layer.kind](data, dims, layer);
     }
     context.restore();
@@ -63,9 +96,10 @@ class Panel {
 
   points(data, dims, { size }) {
     const { context } = this;
+    const radius = Math.max(THINNEST, size * this.scale);
     for (let i = 0; i < data.length; i += 2) {
       context.beginPath();
-      context.arc(this.x(data[i]), this.y(data[i + 1]), size, 0, 7);
+      context.arc(this.x(data[i]), this.y(data[i + 1]), radius, 0, 7);
       context.fill();
     }
   }
@@ -106,7 +140,7 @@ class Panel {
       const [x, y] = [this.x(data[i]), this.y(data[i + 1])];
       const [tx, ty] = [this.x(data[i] + data[i + 2]), this.y(data[i + 1] + data[i + 3])];
       const [length, angle] = [Math.hypot(tx - x, ty - y), Math.atan2(ty - y, tx - x)];
-      const head = Math.min(11, 0.5 * length);
+      const head = Math.min(11 * this.scale, 0.5 * length);
       context.beginPath();
       context.moveTo(x, y);
       context.lineTo(tx, ty);
@@ -120,41 +154,37 @@ class Panel {
 
   density(data, [height, width], { role }) {
     const { box } = this;
-    const sheet = new OffscreenCanvas(width, height);
+    const sheet = document.createElement("canvas");
+    sheet.width = width;
+    sheet.height = height;
     const pixels = new ImageData(width, height);
     const hue = rgb(this.colour(role));
-    for (let i = 0; i < width * height; i++) {
-      pixels.data.set([...hue, 255 * data[i]], 4 * i);
-    }
+    for (let i = 0; i < width * height; i++) pixels.data.set([...hue, 255 * data[i]], 4 * i);
     sheet.getContext("2d").putImageData(pixels, 0, 0);
     this.context.drawImage(sheet, box.x, box.y, box.width, box.height);
   }
 }
 
-/** Where a pointer is on a panel: {x in [0, 1] across it, y on its scale, inside}. */
-export function placeOnPanel(canvas, panels, index, event) {
-  const bounds = canvas.getBoundingClientRect();
-  const scale = canvas.width / bounds.width;
-  const { aspect = 1, ylim: [low, high] } = panels[index];
-  const step = SIZE + MARGIN.left + MARGIN.right;
-  const x = ((event.clientX - bounds.left) * scale - index * step - MARGIN.left) / SIZE;
-  const down = ((event.clientY - bounds.top) * scale - MARGIN.top) / (SIZE * aspect);
-  const inside = x >= 0 && x <= 1 && down >= 0 && down <= 1;
-  return { x, y: high - down * (high - low), inside };
+/** Draw a panel where `axes` (of placeAxes) put it, `sharp` device pixels to the CSS pixel. */
+export function drawPanel(canvas, panel, outputs, axes, { colour, sharp }) {
+  canvas.width = Math.round(axes.width * sharp);
+  canvas.height = Math.round(axes.height * sharp);
+  const context = canvas.getContext("2d");
+  context.scale(sharp, sharp);
+  context.fillStyle = colour("paper");
+  context.fillRect(0, 0, axes.width, axes.height);
+  const drawn = new Panel(context, panel, axes, colour);
+  drawn.layers(outputs);
+  drawn.frame();
 }
 
-/** Draw all panels; `look.colour(role)` gives the colour of a role in the present room. */
-export function drawPanels(canvas, outputs, panels, look) {
-  const step = SIZE + MARGIN.left + MARGIN.right;
-  const tallest = Math.max(...panels.map((panel) => panel.aspect ?? 1));
-  canvas.width = step * panels.length;
-  canvas.height = SIZE * tallest + MARGIN.top + MARGIN.bottom;
-  const context = canvas.getContext("2d");
-  context.fillStyle = look.colour("paper");
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  panels.forEach((panel, i) => {
-    const drawn = new Panel(context, panel, i * step, look);
-    drawn.layers(outputs);
-    drawn.frame();
-  });
+/** Where a pointer is on a panel: {x in [0, 1] across it, y on its scale, inside}. */
+export function placeOnPanel(canvas, panel, { box, width }, event) {
+  const bounds = canvas.getBoundingClientRect();
+  const scale = width / bounds.width;
+  const [low, high] = panel.ylim;
+  const x = ((event.clientX - bounds.left) * scale - box.x) / box.width;
+  const down = ((event.clientY - bounds.top) * scale - box.y) / box.height;
+  const inside = x >= 0 && x <= 1 && down >= 0 && down <= 1;
+  return { x, y: high - down * (high - low), inside };
 }

@@ -1,10 +1,13 @@
 // onnxruntime-web on one thread, its WebAssembly given as gzipped bytes.
 import * as ort from "onnxruntime-web/wasm";
 
-ort.env.wasm.numThreads = 1;
-ort.env.logLevel = "error";
+/* global RUNTIME_VERSION */
 
-let ready;
+// Every widget of a notebook brings this module anew; the runtime is that of the page.
+const page = (globalThis[Symbol.for(`lecture runtime ${RUNTIME_VERSION}`)] ??= {
+  ready: null,
+  last: Promise.resolve(),
+});
 
 async function gunzip(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -13,20 +16,20 @@ async function gunzip(bytes) {
 
 /** Load the runtime once for the whole page; `wasm` returns the gzipped bytes. */
 export function loadRuntime(wasm) {
-  ready ??= (async () => {
+  page.ready ??= (async () => {
+    ort.env.wasm.numThreads = 1;
+    ort.env.logLevel = "error";
     ort.env.wasm.wasmBinary = await gunzip(await wasm());
     return ort;
   })();
-  ready.catch(() => { ready = undefined; });
-  return ready;
+  page.ready.catch(() => { page.ready = null; });
+  return page.ready;
 }
-
-let last = Promise.resolve();
 
 /** One thing at a time: the runtime is shared by all explorers of a page, and not re-entrant. */
 export function inTurn(work) {
-  const mine = last.then(work);
-  last = mine.catch(() => {});
+  const mine = page.last.then(work);
+  page.last = mine.catch(() => {});
   return mine;
 }
 

@@ -1,21 +1,36 @@
 // The explorer in a notebook, as an anywidget. One runtime serves all explorers of a page.
 import { Explorer } from "./core.js";
+import { make } from "./dom.js";
 import { loadRuntime } from "./runtime.js";
 import palette from "../utils/palette.json";
 
-function paint(host) {
-  const dark = document.body.dataset.jpThemeLight === "false";
-  if (dark) host.style.setProperty("--figure-filter", "invert(1) hue-rotate(180deg)");
-  for (const [name, colour] of Object.entries(palette[dark ? "dark" : "light"])) {
-    host.style.setProperty(`--${name}`, colour);
+/** Whether the notebook is dark: JupyterLab and Notebook say so, VS Code too; else what lies behind. */
+function isDark(host) {
+  const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
+  if (jpThemeLight) return jpThemeLight === "false";
+  if (vscodeThemeKind) return /dark|high-contrast$/.test(vscodeThemeKind);
+  for (let place = host; place; place = place.parentElement) {
+    const [red, green, blue, opacity = 1] = getComputedStyle(place).backgroundColor.match(/[\d.]+/g).map(Number);
+    if (opacity) return red + green + blue < 384;
+  }
+  return false;
+}
+
+function colour(host) {
+  for (const [role, value] of Object.entries(palette[isDark(host) ? "dark" : "light"])) {
+    host.style.setProperty(`--${role}`, value);
   }
 }
 
 async function render({ model, el }) {
-  const host = document.createElement("div");
-  paint(host);
+  const spec = model.get("spec");
+  const still = make("img", { src: spec.first, alt: spec.picture });
+  const host = make("div", {}, still);
+  still.hidden = true;
   el.append(host);
-  const explorer = new Explorer(host, model.get("spec"), {
+  colour(host);
+  host.addEventListener("explorer-ready", () => { still.hidden = false; });
+  const explorer = new Explorer(host, spec, {
     onValues: (values) => {
       model.set("values", values);
       model.save_changes();
@@ -34,9 +49,19 @@ async function render({ model, el }) {
       explorer.set(0, values, { silent: true });
     }
   };
+  fromPython(); // a page loaded again finds the values that Python has
   model.on("change:values", fromPython);
+  const repaint = new MutationObserver(() => {
+    colour(host);
+    explorer.paint();
+  });
+  const theme = ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind"];
+  for (const place of [document.documentElement, document.body]) {
+    repaint.observe(place, { attributeFilter: theme });
+  }
   return () => {
     model.off("change:values", fromPython);
+    repaint.disconnect();
     explorer.remove();
   };
 }

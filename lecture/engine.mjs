@@ -1,6 +1,7 @@
 // Marp with what the lecture adds: figures and fonts inside the page, results by name,
 // links to the pages of the notebooks, and the live explorer.
 import { Marp } from "@marp-team/marp-core";
+import { buildSync } from "esbuild";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -78,19 +79,41 @@ export function explorerScripts(names) {
   return `${specs.join("")}<script>${element}</script>`;
 }
 
-/** What utils/explore.py wrote, with its model and pictures inside. */
+/** What utils/explore.py wrote, with its model inside. */
 export function explorerSpec(name) {
   const live = path.join(LECTURE, "live", name);
   if (!existsSync(`${live}.json`)) {
     throw new Error(`lecture/live/${name}.json is missing. Write it: make notebooks`);
   }
   const spec = json(`${live}.json`);
+  delete spec.first; // for notebooks
   spec.model = readFileSync(`${live}.onnx`).toString("base64");
   return spec;
 }
 
+/** The still figure of an explorer, as an img. */
+function stillFigure(name, kind) {
+  const { still, still_alt: alt } = explorerSpec(name);
+  const source = dataUri(path.join(ROOT, "figures", still), TYPES[path.extname(still)]);
+  return `<img class="${kind}" src="${source}" alt="${alt.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}">`;
+}
+
+/** An explorer as an element: its content, the still figure, is seen until the model runs. */
+export const explorerElement = (name) =>
+  `<latent-explorer name="${name}">${stillFigure(name, "still")}</latent-explorer>`;
+
 export function pageStyle() {
-  return `<style>${palette()}${fonts()}${text(LECTURE, "page.css")}</style>`;
+  return `<style>${palette()}${fonts()}${text(LECTURE, "page.css")}${text(LECTURE, "explorer.css")}</style>`;
+}
+
+/** The keys of a talk, and how they look; bespoke's own script has to run before. */
+function deckScript() {
+  const [{ text: script }] = buildSync({
+    entryPoints: [path.join(LECTURE, "deck.js")], bundle: true, minify: true, target: "es2022",
+    format: "iife", write: false,
+  }).outputFiles;
+  return `<style>${text(LECTURE, "deck.css")}</style>` +
+    `<script type="module">${script.replaceAll("</script", "<\\/script")}</script>`;
 }
 
 /** The page of a notebook: ../notebooks/03a_vae.ipynb#Part becomes 03a_vae.html#Part. */
@@ -152,13 +175,9 @@ export default class LectureEngine extends Marp {
     const rendered = super.render(fillResults(markdown.replaceAll("\r\n", "\n")), env);
     const names = [...new Set([...rendered.html.matchAll(EXPLORER)].map((match) => match[1]))];
     const still = Boolean(process.env.LECTURE_STILL);
-    if (still) {
-      rendered.html = rendered.html.replace(EXPLORER, (_, name) => {
-        const { still, still_alt: alt } = explorerSpec(name);
-        return `<img class="poster" src="${dataUri(path.join(ROOT, "figures", still), TYPES[path.extname(still)])}" alt="${alt}">`;
-      });
-    }
-    const scripts = still ? "" : explorerScripts(names) + `<script>${text(LECTURE, "deck.js")}</script>`;
+    rendered.html = rendered.html.replace(EXPLORER, (_, name) =>
+      still ? stillFigure(name, "poster") : explorerElement(name));
+    const scripts = still ? "" : explorerScripts(names) + deckScript();
     rendered.html += pageStyle() + scripts;
     return rendered;
   }

@@ -13,7 +13,7 @@ NAME = "02a_change_of_variables"
 flows = definitions(NAME)
 
 
-def shaken(module, seed=0, by=0.4):
+def with_noise(module, seed=0, by=0.4):
     """The module with random weights, in float64."""
     generator = torch.Generator().manual_seed(seed)
     module.double()
@@ -27,7 +27,7 @@ MAPS = {
     "affine": (lambda: flows.Affine(2), 2),
     "stretch": (lambda: flows.Stretch(3.0, 0.6), 2),
     "wave": (lambda: flows.Wave(), 2),
-    "turn": (lambda: flows.Turn(50), 2),
+    "rotation": (lambda: flows.Rotation(50), 2),
     "chain": (lambda: flows.Chain(flows.Affine(2), flows.Wave(), flows.Stretch(2.0, 1.0)), 2),
     "staircase": (lambda: flows.Staircase(4), 1),
 }
@@ -37,7 +37,7 @@ MAPS = {
 @pytest.mark.parametrize("name", MAPS)
 def test_map_goes_back_and_knows_its_jacobian(name, seed):
     make, dimensions = MAPS[name]
-    transform = shaken(make(), seed)
+    transform = with_noise(make(), seed)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(40, dimensions, generator=generator, dtype=torch.float64)
     z, log_abs_det = transform(x)
@@ -50,7 +50,7 @@ def test_map_goes_back_and_knows_its_jacobian(name, seed):
 @pytest.mark.parametrize("name", MAPS)
 def test_flow_integrates_to_one(name):
     make, dimensions = MAPS[name]
-    flow = flows.Flow(shaken(make(), by=0.2), dimensions).double()
+    flow = flows.Flow(with_noise(make(), by=0.2), dimensions).double()
     limits = (-40, 40) if dimensions == 1 else ((-12, 12), (-12, 12))
     nodes = 20_000 if dimensions == 1 else 400
     check_integrates_to_one(flow.log_prob, limits, 2e-3, nodes, dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_flow_integrates_to_one(name):
 
 
 def test_staircase_rises_far_from_the_data():
-    transform = shaken(flows.Staircase(6), by=1.0)
+    transform = with_noise(flows.Staircase(6), by=1.0)
     x = torch.linspace(-1e4, 1e4, 2001, dtype=torch.float64)[:, None]
     z, log_slope = transform(x)
     assert (z.diff(dim=0) > 0).all() and log_slope.isfinite().all()

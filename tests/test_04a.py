@@ -9,9 +9,24 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.checks import answered, check_close
-from utils.notebooks import definitions
+from utils.notebooks import cells, definitions, source
 
 gan = definitions("04a_gan")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def taken_from(start, *more):
+    """The notebook's functions in the cell that begins so, with the names they need."""
+    names = dict(vars(gan)) | dict(more)
+    exec(next(source(c) for c in cells("04a_gan") if source(c).startswith(start)), names)
+    return names
+
+
+# ------------------------------------------------------------------ the game
 
 
 @pytest.fixture
@@ -58,6 +73,16 @@ def test_no_discriminator_beats_the_divergence(game, seed):
     check_close(bound, 2 * divergence - math.log(4), tolerance=1e-6)
 
 
+def test_best_discriminator_shown_is_the_ratio_and_reaches_the_bound(game):
+    shown = game(state(5))
+    p, q = (shown[name][:161, 1] * 0.05 for name in ("p", "q"))
+    best = shown["best"][0, :, 1]
+    seen = (p > 1e-3) & (q > 1e-3)
+    check_close(best[seen], (p / (p + q))[seen], tolerance=0.01)
+    reached = torch.special.xlogy(p, p / (p + q)) + torch.special.xlogy(q, q / (p + q))
+    check_close(reached.sum(), shown["numbers"][1], tolerance=1e-6)
+
+
 def test_step_d_raises_the_value_and_leaves_the_rest():
     game, u = gan.Game(), state(4).float()
     u[:, 27:62] = 0
@@ -100,7 +125,6 @@ def test_game_names_a_wrong_state(game):
 
 
 def test_generator_stays_in_its_bounds():
-    torch.manual_seed(0)
     bounded = gan.Generator(3, 5, 16, shift=8.0, scale=8.0, bounded=True)
     for layer in bounded.net:
         if isinstance(layer, nn.Linear):
@@ -110,55 +134,166 @@ def test_generator_stays_in_its_bounds():
     assert x.min() >= 0 and x.max() <= 16 and x.std() > 1
 
 
-def test_penalty_is_the_slope_in_units_of_scale():
+def test_slope_counts_in_units_of_scale():
     """A logit w.(x - shift)/scale has slope w in those units, whatever the scale."""
     for scale in (1.0, 8.0):
-        judge = gan.Discriminator(4, 8, shift=2.0, scale=scale)
-        judge.net = nn.Linear(4, 1)
-        _, penalty = gan.discriminator_loss(judge, torch.randn(9, 4), torch.randn(9, 4), gamma=3.0)
-        check_close(penalty, 1.5 * judge.net.weight.square().sum(), tolerance=1e-5)
+        discriminator = gan.Discriminator(4, 8, shift=2.0, scale=scale)
+        discriminator.net = nn.Linear(4, 1)
+        slope = gan.squared_slope(discriminator, torch.randn(9, 4))
+        check_close(slope, discriminator.net.weight.square().sum().expand(9), tolerance=1e-5)
 
 
 def test_losses_are_those_of_the_logits():
-    torch.manual_seed(1)
-    judge = gan.Discriminator(2, 16)
-    real, made = torch.randn(40, 2), torch.randn(40, 2)
-    loss, _ = gan.discriminator_loss(judge, real, made, gamma=0.0)
-    D, E = judge(real).sigmoid(), judge(made).sigmoid()
+    discriminator = gan.Discriminator(2, 16)
+    real, made = torch.randn(40, 2), 1 + torch.randn(40, 2)
+    loss = gan.discriminator_loss(discriminator, real, made)
+    D, E = discriminator(real).sigmoid(), discriminator(made).sigmoid()
     check_close(loss, -(D.log().mean() + (1 - E).log().mean()), tolerance=1e-5)
-    check_close(gan.generator_loss(judge, made), -E.log().mean(), tolerance=1e-5)
+    check_close(gan.generator_loss(discriminator, made), -E.log().mean(), tolerance=1e-5)
 
 
 def test_gradient_reaches_the_generator_and_its_samples_none():
-    torch.manual_seed(2)
-    generator, judge = gan.Generator(2, 2, 16), gan.Discriminator(2, 16)
-    gan.generator_loss(judge, generator(generator.noise(8))).backward()
+    generator, discriminator = gan.Generator(2, 2, 16), gan.Discriminator(2, 16)
+    gan.generator_loss(discriminator, generator(generator.noise(8))).backward()
     assert all(p.grad.abs().sum() > 0 for p in generator.net.parameters())
     generator.zero_grad()
-    loss, _ = gan.discriminator_loss(judge, torch.randn(8, 2), generator(generator.noise(8)), 1.0)
-    loss.backward()
+    gan.discriminator_loss(
+        discriminator, torch.randn(8, 2), generator(generator.noise(8))
+    ).backward()
     assert all(p.grad is None or p.grad.abs().sum() == 0 for p in generator.parameters())
 
 
 def test_wrong_input_is_named():
-    generator, judge = gan.Generator(3, 2, 8), gan.Discriminator(2, 8)
+    generator, discriminator = gan.Generator(3, 2, 8), gan.Discriminator(2, 8)
     with pytest.raises(ValueError, match=r"\(B, 3\)"):
         generator(torch.randn(5, 2))
     with pytest.raises(ValueError, match=r"\(B, 2\)"):
-        judge(torch.randn(5, 3))
+        discriminator(torch.randn(5, 3))
     with pytest.raises(ValueError, match="NaN"):
-        judge(torch.tensor([[0.0, math.nan]]))
+        discriminator(torch.tensor([[0.0, math.nan]]))
 
 
-def test_turned_axes_are_used():
-    torch.manual_seed(3)
+def test_rotated_axes_are_used():
     generator = gan.Generator(4, 64, 8, shift=8.0, scale=8.0, bounded=True)
-    turn = torch.linalg.qr(torch.randn(4, 4))[0]
-    live = gan.GeneratorWithReader(generator, turn, torch.randn(10, 64), torch.randn(10))
+    rotation = torch.linalg.qr(torch.randn(4, 4))[0]
+    live = gan.GeneratorWithClassifier(generator, rotation, torch.randn(10, 64), torch.randn(10))
     u = torch.randn(1, 4)
     out = live(u)
-    check_close(16 * out["image"].reshape(1, 64), generator(u @ turn.T), tolerance=1e-5)
+    check_close(16 * out["image"].reshape(1, 64), generator(u @ rotation.T), tolerance=1e-5)
     check_close(out["read"].sum(), 1.0)
+
+
+# ------------------------------------------------------------------ the loops
+
+
+def small_pair():
+    return gan.Generator(2, 2, 8), gan.Discriminator(2, 8)
+
+
+def at_one_place(count):
+    """Real data that can be told from all that is made."""
+    return torch.tensor([[3.0, -7.0]]).repeat(count, 1)
+
+
+@pytest.mark.parametrize("loop", ["play", "play_plain"])
+def test_loop_improves_both_players_in_their_own_sense(loop):
+    """One step of each, from the same weights, lowers each player's own loss on the same batch."""
+    generator, discriminator = small_pair()
+    losses = {}
+    g_loss, d_loss = gan.generator_loss, gan.discriminator_loss
+    z = generator.noise(64)
+    losses["before"] = (
+        g_loss(discriminator, generator(z)).item(),
+        d_loss(discriminator, at_one_place(64), generator(z)).item(),
+    )
+    before = [p.clone() for p in generator.parameters()]
+    getattr(gan, loop)(generator, discriminator, at_one_place, steps=1)
+    after_d = d_loss(discriminator, at_one_place(64), generator(z)).item()
+    moved = [p.clone() for p in generator.parameters()]
+    now = g_loss(discriminator, generator(z)).item()
+    for weight, old in zip(generator.parameters(), before):
+        weight.data.copy_(old)
+    assert after_d < losses["before"][1]
+    assert now < g_loss(discriminator, generator(z)).item()
+    assert any(not torch.equal(a, b) for a, b in zip(before, moved))
+
+
+def test_r1_is_paid_at_real_data(monkeypatch):
+    seen, honest = [], gan.squared_slope
+    monkeypatch.setitem(
+        gan.play.__globals__, "squared_slope", lambda d, x: seen.append(x) or honest(d, x)
+    )
+    _, run = gan.play(*small_pair(), at_one_place, steps=3, batch=5)
+    assert len(seen) == 3 and all(torch.equal(x, at_one_place(5)) for x in seen)
+    assert torch.equal(torch.cat(run.drawn), at_one_place(15))
+
+
+def test_r1_holds_the_slope_down():
+    ends = {}
+    for gamma in (0.0, 10.0):
+        torch.manual_seed(0)
+        _, discriminator = pair = small_pair()
+        gan.play(*pair, at_one_place, steps=100, gamma=gamma)
+        ends[gamma] = gan.squared_slope(discriminator, at_one_place(5)).mean().item()
+    assert ends[10.0] < 0.5 * ends[0.0]
+
+
+@pytest.mark.parametrize("keep", [0.0, 1.0])
+def test_average_is_exact_at_both_ends(keep):
+    generator, discriminator = small_pair()
+    start = [p.clone() for p in generator.parameters()]
+    average, _ = gan.play(generator, discriminator, at_one_place, steps=3, keep=keep)
+    expected = start if keep else generator.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(average.parameters(), expected))
+
+
+def test_average_after_one_step_lies_at_its_share():
+    generator, discriminator = small_pair()
+    start = [p.detach().clone() for p in generator.parameters()]
+    average, _ = gan.play(generator, discriminator, at_one_place, steps=1, keep=0.9)
+    for old, new, mean in zip(start, generator.parameters(), average.parameters()):
+        check_close(mean, 0.9 * old + 0.1 * new, tolerance=1e-6)
+
+
+def test_settings_reach_adam_and_the_rate_falls(monkeypatch):
+    made, honest = [], torch.optim.Adam
+
+    def adam(*args, **kwargs):
+        made.append(honest(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(torch.optim, "Adam", adam)
+    gan.play(*small_pair(), at_one_place, steps=4, lr=0.01, fall=0.95)
+    gan.play(*small_pair(), at_one_place, steps=4, lr=0.01, fall=0.0, beta=0.9)
+    groups = [adam.param_groups[0] for adam in made]
+    check_close([group["lr"] for group in groups], [0.0005, 0.0005, 0.01, 0.01])
+    assert [group["betas"][0] for group in groups] == [0.0, 0.0, 0.9, 0.9]
+
+
+# ------------------------------------------------------------------ what scores
+
+
+def test_frechet_on_gaussians_whose_distance_is_known():
+    """Whitened sets, mapped to covariances that do not commute; SciPy's square root of a matrix."""
+    from scipy.linalg import sqrtm
+
+    frechet = taken_from("def frechet(", ("check_close", lambda *_, **__: None), ("test", TEST))[
+        "frechet"
+    ]
+    x = torch.randn(500, 4).double()
+    x = (x - x.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(x.T.cov())).T
+    A, B = torch.randn(2, 4, 4).double()
+    S, T, shift = A @ A.T, B @ B.T, torch.tensor([1.0, -2.0, 0.0, 0.5]).double()
+    expected = 5.25 + (S + T).trace() - 2 * sqrtm((S @ T).numpy()).real.trace()
+    check_close(frechet(x @ A.T, x @ B.T + shift), expected, tolerance=1e-6)
+    check_close(frechet(x @ B.T + shift, x @ A.T), expected, tolerance=1e-6)
+    check_close(frechet(x, x), 0.0, tolerance=1e-9)
+
+
+class TEST:
+    """Stands for the test digits where the notebook's cell checks itself."""
+
+    x = torch.randn(20, 4).double()
 
 
 # ------------------------------------------------------------------ exercises
@@ -166,24 +301,19 @@ def test_turned_axes_are_used():
 WRONG = {
     1: (
         "def my_best_logit(log_p, log_q, share):\n    return log_p - log_q + math.log(share)",
-        "equal heaps",
+        "as many real",
     ),
-    2: (
-        "def my_jsd(real_logits, made_logits):\n"
-        "    D, E = real_logits.sigmoid(), made_logits.sigmoid()\n"
-        "    return 0.5 * (D.log().mean() + (1 - E).log().mean() - math.log(4))",
-        "N\\(2, 1\\)",
-    ),
-    3: ("def my_pull(x, mu, sigma):\n    return (x - mu) / sigma - x", "sigma = 0.5"),
-    4: (
-        "def my_hinge(real_logits, made_logits):\n"
-        "    return (1 - real_logits).mean() + (1 + made_logits).mean(), -made_logits.mean()",
-        "discriminator's loss",
+    3: ("def my_pull(x, mu, s):\n    return (x - mu) / s - x", "s = 0.5"),
+    5: (
+        "def my_step(theta, psi, h, gamma):\n"
+        "    to_psi = -theta * torch.sigmoid(psi * theta)\n"
+        "    return theta + h * psi * torch.sigmoid(-psi * theta), psi + h * to_psi",
+        "gamma = 1, psi",
     ),
 }
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", sorted(WRONG))
 def test_exercise(number):
     names = dict(vars(gan), math=math, check_close=check_close, answered=answered)
     exercise_works("04a_gan", number, names, *WRONG[number])

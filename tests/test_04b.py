@@ -32,6 +32,22 @@ def test_true_samples_reach_the_ceiling():
     assert modes == 25 and abs(share - (1 - math.exp(-4.5))) < 0.003 and kl < 0.001
 
 
+def test_shares_enter_the_reverse_kl():
+    """Three samples on one mode, one on another, four that are no mode's."""
+    at = grid.centres[torch.tensor([3, 3, 3, 20])].float()
+    modes, share, kl = gan.score(torch.cat([at, torch.ones(4, 2)]), grid)
+    assert modes == 2 and share == 0.5
+    check_close(kl, math.log(25) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+
+
+def test_three_standard_deviations_are_the_limit():
+    near, far = (
+        grid.centres[0] + torch.tensor([0.149, 0]),
+        grid.centres[0] + torch.tensor([0.151, 0]),
+    )
+    assert gan.score(torch.stack([near, far]), grid)[:2] == (1, 0.5)
+
+
 def test_one_mode_is_told():
     x = grid.centres[7].float() + 0.01 * torch.randn(500, 2)
     modes, share, kl = gan.score(x, grid)
@@ -85,10 +101,10 @@ def test_waves_are_drawn_once_and_not_trained():
     assert "waves" not in dict(discriminator.named_parameters())
 
 
-def test_patch_logits_see_four_by_four_pixels():
-    judge = gan.ImageDiscriminator(True)
+def test_patch_logits_have_a_receptive_field_of_four_by_four_pixels():
+    discriminator = gan.ImageDiscriminator(True)
     x = torch.zeros(1, 1, 8, 8, requires_grad=True)
-    logits = judge(x)
+    logits = discriminator(x)
     assert logits.shape == (1, 25)
     seen = torch.autograd.grad(logits[0, 6], x)[0][0, 0] != 0
     rows, columns = np.nonzero(seen.numpy())
@@ -138,6 +154,21 @@ def test_r1_pays_for_slopes_at_real_samples_only():
         check_close(loss - gan.discriminator_loss(Corner(), real, generated), expected)
 
 
+def test_losses_of_known_logits():
+    """Logit x1: 2 at the real points, -1 at the fakes."""
+
+    class First(nn.Module):
+        scale = 1.0
+
+        def forward(self, x):
+            return x[:, 0]
+
+    x, fake = torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    logistic = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))
+    check_close(gan.discriminator_loss(First(), x, fake), logistic)
+    check_close(gan.discriminator_loss(First(), x, fake, critic=True), -3.0)
+
+
 def test_rate_rests_then_falls_to_zero():
     parts = np.linspace(0, 1, 101)
     rates = [gan.rate(part) for part in parts]
@@ -147,10 +178,65 @@ def test_rate_rests_then_falls_to_zero():
 def test_clipping_holds_every_weight():
     blob = Mixture("blob", [[0.0, 0.0]], 1.0, 3.0)
     pair = gan.Generator(hidden=8), gan.Discriminator(hidden=8)
-    run, mean, shots = gan.fit(*pair, blob, 6, critic=True, clip=0.02, batch=16, turns=2, every=3)
+    run, mean, shots = gan.fit(*pair, blob, 6, critic=True, clip=0.02, batch=16, d_steps=2, every=3)
     assert all(weight.abs().max() <= 0.02 for weight in pair[1].parameters())
     assert run.step == 5 and len(shots) == 2 and shots[0].shape == (2500, 2)
     assert not any(weight.requires_grad for weight in mean.parameters())
+
+
+@pytest.mark.parametrize("critic", [False, True])
+def test_generator_goes_where_the_discriminator_says_real(monkeypatch, critic):
+    """A discriminator that never learns and calls real what lies right: the samples go right."""
+
+    class Right(nn.Module):
+        scale = 1.0
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+        def forward(self, x):
+            return x @ self.weight
+
+    generator = gan.Generator(hidden=8)
+    monkeypatch.setitem(
+        gan.fit.__globals__, "discriminator_loss", lambda d, x, fake, **_: 0 * d(fake).sum()
+    )
+    z = generator.noise(500)
+    before = generator(z).mean(0)
+    blob = Mixture("blob", [[0.0, 0.0]], 1.0, 3.0)
+    gan.fit(generator, Right(), blob, 20, critic=critic, batch=32)
+    assert generator(z).mean(0)[0] > before[0] + 0.1
+
+
+def test_lazy_penalty_is_paid_rarely_and_in_full(monkeypatch):
+    told, honest = [], gan.discriminator_loss
+
+    def loss(*args, **kwargs):
+        told.append((kwargs["r1"], args[1], args[2].requires_grad))
+        return honest(*args, **kwargs)
+
+    monkeypatch.setitem(gan.fit.__globals__, "discriminator_loss", loss)
+    place = Mixture("place", [[3.0, -7.0]], 0.0, 8.0)
+    gan.fit(gan.Generator(hidden=8), gan.Discriminator(hidden=8), place, 8, r1=0.1, batch=4)
+    assert [round(r1, 6) for r1, _, _ in told] == [0.4, 0, 0, 0, 0.4, 0, 0, 0]
+    for _, real, attached in told:
+        check_close(real, torch.tensor([[3.0, -7.0]]).repeat(4, 1))
+        assert not attached, "the fakes of the discriminator's step are detached"
+
+
+def test_average_is_exact_at_both_ends():
+    blob = Mixture("blob", [[0.0, 0.0]], 1.0, 3.0)
+    for average, steps in [(0.0, 5), (1.0, 1)]:
+        generator = gan.Generator(hidden=8)
+        start = [p.detach().clone() for p in generator.parameters()]
+        _, mean, _ = gan.fit(
+            generator, gan.Discriminator(hidden=8), blob, steps, average=average, batch=8
+        )
+        for slow, fast, old in zip(mean.parameters(), generator.parameters(), start):
+            # the first step keeps a tenth, whatever `average` is
+            expected = fast if average == 0 else 0.1 * old + 0.9 * fast
+            check_close(slow, expected, tolerance=1e-6)
 
 
 def test_a_single_gaussian_is_learned():

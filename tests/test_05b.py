@@ -92,6 +92,51 @@ def test_pieces_change_nothing(pieces):
             check_close(ours, truth, tolerance=1e-8)
 
 
+def test_pieces_may_begin_in_states_that_the_text_cannot_begin_in():
+    """The first guess of a piece's beginning rules out no state."""
+    start, move = torch.tensor([1.0, 0.0]).double(), torch.tensor([[0.0, 1.0], [1.0, 0.0]]).double()
+    table = torch.eye(2).double()  # letters alternate, and each shows its state
+    x = torch.tensor([0, 1, 0, 1, 0, 1])
+    for pieces in (1, 2, 6):
+        *found, log_p = hmm.baum_welch(x, start, move, table, pieces)
+        for ours, truth in zip(found, (start, move, table)):
+            check_close(ours, truth, what=f"{pieces} pieces")
+        check_close(log_p, 0.0)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_state_that_expects_no_count_keeps_its_rows(pieces, exact):
+    start, move = torch.tensor([1.0, 0.0]).double(), torch.tensor([[1.0, 0.0], [0.3, 0.7]]).double()
+    table = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).double()
+    found = hmm.baum_welch(torch.tensor([0, 1, 0, 0]), start, move, table, pieces, exact)
+    check_close(found[1], move)
+    check_close(found[2], torch.tensor([[0.75, 0.25], [0.2, 0.8]]))
+    counts = torch.tensor([[[2.0, 6.0], [0.0, 0.0]]])
+    kept = hmm.as_rows(counts, torch.full((1, 2, 2), 0.5))
+    check_close(kept[0], torch.tensor([[0.25, 0.75], [0.5, 0.5]]))
+
+
+def test_a_text_of_probability_zero_is_refused():
+    start, move = rows(2), rows(2, 2)
+    table = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0]]).double()
+    x = torch.tensor([0, 1, 2, 0])
+    for pieces in (1, 2, 4):
+        for exact in (True, False):
+            with pytest.raises(ValueError, match="probability zero"):
+                hmm.baum_welch(x, start, move, table, pieces, exact)
+    emit = table.T[x][:, None]
+    with pytest.raises(ValueError, match="probability zero"):
+        hmm.sweep(start, move, emit)
+    language = hmm.Language(start, move, move.expand(2, 2, 2))
+    with pytest.raises(ValueError, match="probability zero"):
+        hmm.sweep_pairs(language, emit)
+    with pytest.raises(ValueError, match="probability zero"):
+        hmm.posterior(
+            start.log(), move.log(), torch.zeros(2).double(), emit.log()[:, 0], torch.tensor(4)
+        )
+
+
 def test_baum_welch_never_falls():
     x = torch.randint(6, (120,), generator=torch.Generator().manual_seed(2))
     parameters, climbed = (rows(3), rows(3, 3, seed=1), rows(3, 6, seed=2)), []
@@ -102,6 +147,24 @@ def test_baum_welch_never_falls():
 
 
 # ------------------------------------------------------------------ language and cipher
+
+
+def test_a_table_says_what_comes_after_what():
+    """Rows are what comes first: after 0 comes 1, after 1 comes 2, after 2 comes 0."""
+    language = hmm.learn_language(torch.arange(3).repeat(200), 3, weight=0.01)
+    assert language.two.argmax(1).tolist() == [1, 2, 0]
+    assert (language.three[[0, 1, 2], [1, 2, 0]].argmax(1) == torch.tensor([2, 0, 1])).all()
+    forward, backward = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 1, 0])
+    for order in (2, 3):
+        ahead, back = (hmm.log_language(language, x, order) for x in (forward, backward))
+        assert ahead > -0.1 and back < -10
+    counts = hmm.learn_language(torch.tensor([0, 0, 1, 0, 0, 1]), 2, weight=1e-9)
+    check_close(counts.two, torch.tensor([[0.5, 0.5], [1.0, 0.0]]), tolerance=1e-6)
+    start, move, end = (part.exp() for part in hmm.syntax())
+    places = [hmm.LETTERS.index(letter) for letter in "CAT"]
+    p = start[places[0]] * move[places[0], places[1]] * move[places[1], places[2]] * end[places[2]]
+    check_close(p, hmm.words()["CAT"], tolerance=1e-6)
+    assert move[places[1], places[0]] < 1e-6
 
 
 def test_tables_of_a_language_are_probabilities():
@@ -185,8 +248,12 @@ def test_game_never_goes_downhill():
             assert torch.equal(shown["after"][:, :4], u[:, :4])
             u = shown["after"]
         assert min(b - a for a, b in zip(climbed, climbed[1:])) > -1e-3
-        shares = shown["table"][::8, ::8]
-        assert shares[1:, 1:].sum(1).max() < 1.001 and shares[0].max() == 0
+        confusion = shown["confusion"][::8, ::8]
+        assert confusion[1:, 1:].sum(1).max() < 1.001 and confusion[0].max() == 0
+        right = shown["numbers"][0].item()
+        assert 0 <= right <= 100.001
+        if confusion[1:, 1:].diagonal().min() > 0.999:
+            check_close(right, 100.0, tolerance=1e-3)
 
 
 def test_shapes_of_letters_ignore_where_they_stand():
@@ -212,8 +279,23 @@ def test_wrong_input_is_named():
         hmm.em(torch.full((1, 1, 9), 5), rows(1, 3, 5).float(), None, 2, 1)
     with pytest.raises(ValueError, match="does not divide"):
         hmm.baum_welch(torch.zeros(10, dtype=torch.int64), rows(3), rows(3, 3), rows(3, 2), 3)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        hmm.baum_welch(torch.tensor([0, 2]), rows(3), rows(3, 3), rows(3, 2), 1)
+    with pytest.raises(ValueError, match="at least three places"):
+        hmm.sweep_pairs(hmm.Language(rows(2), rows(2, 2), rows(2, 2, 2)), rows(2, 1, 2))
+    with pytest.raises(ValueError, match="too short for trigrams"):
+        hmm.solve(torch.zeros(1, 2, dtype=torch.int64), hmm.Language(*[rows(2)] * 3))
+    with pytest.raises(ValueError, match=r"'é'.*not among the signs"):
+        hmm.encode("caf\u00e9")
+    with pytest.raises(ValueError, match="whole numbers"):
+        hmm.learn_language(torch.tensor([], dtype=torch.int64), 3)
+    with pytest.raises(ValueError, match="of 1 to 4 letters"):
+        hmm.align(torch.zeros(1, 0, 4, 2), torch.zeros(1, 0), use_shape=True, use_syntax=True)
     with pytest.raises(ValueError, match="finite"):
         hmm.shape_features(torch.full((2, 28, 28), math.nan))
+    for images in (torch.zeros(2, 28, 28), torch.full((2, 28, 28), 255.0)):
+        with pytest.raises(ValueError, match="ink from 0 to 1"):
+            hmm.shape_features(images)
 
 
 # ------------------------------------------------------------------ exercises

@@ -1,5 +1,7 @@
 """Notebook 05d, with its own definitions: what holds for any weights, faults, and the exercises."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from skimage.filters import threshold_otsu, threshold_sauvola
 from torch.nn import functional as F
 
 from utils import data
-from utils.checks import answered, check_close
+from utils.checks import answered, check_close, check_unseen
 from utils.notebooks import definitions
 
 lines = definitions("05d_document_cyclegan")
@@ -28,7 +30,7 @@ def pages():
 
 
 def test_a_perfect_answer_spells_the_text(pages):
-    y, middle = lines.lesson(pages.texts, pages.centres, 96)
+    y, middle = lines.targets(pages.texts, pages.centres, 96)
     assert y.shape == middle.shape == (30, 96) and y[y >= 0].max() <= 26
     out = torch.cat([10 * F.one_hot(y.clamp_min(0), 27), 20 * middle[..., None] - 10], 2)
     found = lines.spell(out)
@@ -44,17 +46,42 @@ def test_edits_are_a_distance():
         for b in words:
             assert lines.edits(a, b) == lines.edits(b, a) and (lines.edits(a, b) == 0) == (a == b)
             assert all(lines.edits(a, b) <= lines.edits(a, c) + lines.edits(c, b) for c in words)
-    check_close(lines.error_rate(["ab", "x"], ["abcd", "xy"]), 50.0)
 
 
-def test_a_reader_answers_for_lines_of_any_width(pages):
-    reader = lines.Reader(8).eval()
+def test_the_error_rate_counts_edits_per_true_character_of_all_lines():
+    """Not per character read, not the mean of the lines' rates, and more than 100 % is possible."""
+    check_close(lines.error_rate(["ab", "x"], ["abcd", "x"]), 40.0)
+    check_close(lines.error_rate(["abcd", "x"], ["ab", "x"]), 200 / 3)
+    check_close(lines.error_rate(["", ""], ["abc", "d"]), 100.0)
+    check_close(lines.error_rate(["xxxx"], ["a"]), 400.0)
+    check_close(lines.error_rate(["a b"], ["ab"]), 50.0)
+    for found, texts in [([], []), (["a"], ["a", "b"]), (["a"], [""])]:
+        with pytest.raises(ValueError, match="cannot be scored"):
+            lines.error_rate(found, texts)
+
+
+def test_an_ocr_model_answers_for_lines_of_any_width(pages):
+    ocr = lines.OcrModel(8).eval()
     for width in (64, 192):
-        assert reader(pages.images[..., :width]).shape == (30, width // 2, 28)
-    assert len(lines.read(reader, pages.images)) == 30
+        assert ocr(pages.images[..., :width]).shape == (30, width // 2, 28)
+    assert len(lines.read(ocr, pages.images)) == 30
 
 
-# ------------------------------------------------------------------ light and translators
+def test_reading_changes_nothing_and_does_not_depend_on_the_batch(pages):
+    """A model left in training mode is put right, and keeps its moments."""
+    ocr = lines.OcrModel(8).train()
+    for _ in range(3):
+        ocr(pages.images)  # collects moments
+    before = copy.deepcopy(ocr.state_dict())
+    out = lines.answers(ocr, pages.images)
+    lines.read(ocr.train(), pages.images)
+    for name, value in ocr.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    check_close(lines.answers(ocr, pages.images[4:5]), out[4:5], tolerance=1e-4)
+    assert not out.requires_grad and not ocr.training
+
+
+# ------------------------------------------------------------------ light and generators
 
 
 def test_light_does_not_see_strokes_and_follows_shadows(pages):
@@ -78,13 +105,13 @@ def test_contrast_does_not_change_with_the_light(photos):
 
 
 @pytest.mark.parametrize("size", [(32, 64), (32, 192), (64, 64)])
-def test_translators_hand_the_light_on_and_judges_see_every_patch(size):
+def test_generators_hand_the_light_on_and_discriminators_see_every_patch(size):
     x = torch.rand(3, 2, *size)
     grains = torch.tensor([0.01, 0.03])
     for net in (lines.Cleaner(), lines.Photographer(grains)):
         made = net(x)
         assert made.shape == x.shape and torch.equal(made[:, 1], x[:, 1])
-    assert lines.LineJudge()(x).shape == (3, size[0] * size[1] // 8)
+    assert lines.LineDiscriminator()(x).shape == (3, size[0] * size[1] // 8)
     page = lines.Cleaner()(x)[:, 0]
     assert page.min() >= 0 and page.max() <= 1
 
@@ -103,6 +130,24 @@ def test_draws_are_crops_with_a_light(photos, pages):
     strips = pages.images.unfold(3, 64, 4)[:, 0].transpose(1, 2).reshape(-1, 32, 64)
     for crop in clean[:, 0]:
         assert (strips == crop).flatten(1).all(1).any(), "each is a piece of some line"
+    lit = torch.cat([photos.images, lines.light_of(photos.images)], 1)
+    lit = lit.unfold(3, 64, 4).permute(0, 3, 1, 2, 4).reshape(-1, 2, 32, 64)
+    for crop in seen:
+        assert (lit == crop).flatten(1).all(1).any(), "a photograph keeps its own light"
+    for crop in clean[:, 1]:
+        assert (lit[:, 1] == crop).flatten(1).all(1).any(), "the light is that of a photograph"
+
+
+def test_no_clean_copy_of_a_photograph_is_ever_drawn(photos, pages):
+    """What training draws are the given pictures; twins, and factors to make them of, are not seen."""
+    twins = data.page_twin_for_scoring(photos.factors, "clean").clone()
+
+    def drawn():
+        seen, clean = (draw(4) for draw in lines.drawers(photos.images, pages.images))
+        return torch.cat([seen, clean])
+
+    hidden = [twins, photos.factors.zoom, photos.factors.light, photos.centres]
+    check_unseen(drawn, hidden, seen=[photos.images, pages.images])
 
 
 def test_the_slider_shows_the_line_its_translation_and_the_way_back(photos, pages):
@@ -123,18 +168,39 @@ def test_the_slider_shows_the_line_its_translation_and_the_way_back(photos, page
 
 def test_wrong_input_is_named():
     with pytest.raises(ValueError, match=r"\(B, 1, 32, 2n\)"):
-        lines.Reader()(torch.zeros(2, 1, 28, 64))
-    for net in (lines.Cleaner(), lines.Photographer(torch.tensor([0.1])), lines.LineJudge()):
+        lines.OcrModel()(torch.zeros(2, 1, 28, 64))
+    for net in (
+        lines.Cleaner(),
+        lines.Photographer(torch.tensor([0.1])),
+        lines.LineDiscriminator(),
+    ):
         for shape in [(2, 1, 32, 64), (2, 2, 30, 64), (2, 32, 64)]:
             with pytest.raises(ValueError, match=r"\(B, 2, 8m, 8n\)"):
                 net(torch.zeros(shape))
+
+
+def test_pictures_in_another_unit_are_refused(photos, pages):
+    """Grey values to 255, negative ones, NaN, and none at all."""
+    bad = [255 * pages.images, pages.images - 1, pages.images + torch.nan, pages.images[:0]]
+    for images in bad:
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            lines.read(lines.OcrModel(8), images)
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            lines.light_of(images)
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            lines.drawers(photos.images, images)
+    with pytest.raises(ValueError, match="too short for crops of 64"):
+        lines.cropper(pages.images[..., :40])
+    with pytest.raises(ValueError, match="2 texts for 30 lines"):
+        lines.targets(pages.texts[:2], pages.centres, 96)
 
 
 # ------------------------------------------------------------------ exercises
 
 WRONG = {
     1: (
-        "def my_otsu(levels, shares):\n    return levels[levels < (levels * shares).sum()].max()",
+        "def my_otsu(levels, fractions):\n"
+        "    return levels[levels < (levels * fractions).sum()].max()",
         "threshold",
     ),
     2: (
@@ -156,5 +222,5 @@ WRONG = {
 def test_exercise(number, photos):
     names = dict(vars(lines), np=np, torch=torch, threshold_otsu=threshold_otsu)
     names |= {"threshold_sauvola": threshold_sauvola, "check_close": check_close}
-    names |= {"answered": answered, "reader": lines.Reader(8).eval(), "test": photos}
+    names |= {"answered": answered, "ocr": lines.OcrModel(8).eval(), "test": photos}
     exercise_works("05d_document_cyclegan", number, names | {"otsu": photos.images}, *WRONG[number])

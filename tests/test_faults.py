@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import resource
 import shutil
 import signal
@@ -22,7 +23,7 @@ from tools import browser, env, server, slides
 from utils import data, explore, store
 from utils.checks import check_close
 from utils.notebooks import definitions
-from utils.train import Diverged, Training
+from utils.train import Diverged, Training, seed_everything
 
 AS_ROOT = os.geteuid() == 0
 
@@ -74,21 +75,37 @@ def small_model(width=3):
     return nn.Linear(2, width)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "altered", "foreign"])
+@pytest.mark.parametrize("damage", ["empty", "cut in the header", "cut", "altered"])
 def test_damaged_checkpoint_is_set_aside(tmp_path, damage):
     path = tmp_path / "model.pt"
     store.save_model(path, small_model())
     whole = path.read_bytes()
     broken = {
         "empty": b"",
+        "cut in the header": whole[:30],
         "cut": whole[: len(whole) // 2],
         "altered": whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:],
-        "foreign": b"GIF89a and so on",
     }[damage]
     path.write_bytes(broken)
     with pytest.raises(store.CheckpointError, match=r"refused.*renamed to model.pt.damaged.*Train"):
         store.load_model(path, small_model())
     assert not path.exists() and (tmp_path / "model.pt.damaged").read_bytes() == broken
+
+
+@pytest.mark.parametrize("kind", ["torch.save", "picture", "JSON"])
+def test_a_file_of_another_kind_is_left_alone(tmp_path, kind):
+    path = tmp_path / "model.pt"
+    if kind == "torch.save":
+        torch.save(small_model().state_dict(), path)
+    else:
+        path.write_bytes({"picture": b"GIF89a and so on", "JSON": b'{"my": "notes"}\n'}[kind])
+    before = path.read_bytes()
+    with pytest.raises(
+        store.CheckpointError, match=r"model\.pt was not written by save_model.*left"
+    ):
+        store.load_model(path, small_model())
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+    assert path.read_bytes() == before
 
 
 def test_whole_checkpoint_comes_back(tmp_path):
@@ -272,6 +289,44 @@ def test_nan_names_the_step_and_brings_the_good_weights_back():
     check_close(model.weight, good)
 
 
+def test_the_weights_that_come_back_are_the_last_good_ones(monkeypatch):
+    monkeypatch.setattr("utils.train.SNAPSHOT_SECONDS", -1)
+    model = nn.Linear(1, 1)
+    run = Training(model, steps=50)
+    with pytest.raises(Diverged, match=r"step 7: loss is inf\. The weights of step 6 are back"):
+        for step in run:
+            run.log(loss=float("inf") if step == 7 else 1.0)
+            with torch.no_grad():
+                model.weight.fill_(step)
+    assert model.weight.item() == 5, "those of which the loss of step 6 was computed"
+
+
+def test_seconds_are_those_of_the_last_loop(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("utils.train.time.perf_counter", lambda: now[0])
+    run = Training(nn.Linear(1, 1), steps=10)
+    for pace in (2, 3):
+        for _ in run:
+            now[0] += pace
+        assert run.seconds == 10 * pace
+
+
+def test_each_seed_gives_its_own_numbers(monkeypatch):
+    def drawn():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    found = {}
+    for seed in (0, 1, 7):
+        monkeypatch.setenv("SEED", str(seed))
+        assert seed_everything() == seed
+        found[seed] = drawn()
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        assert drawn() == found[seed]
+    assert all(len(set(numbers)) == 3 for numbers in zip(*found.values()))
+    monkeypatch.delenv("SEED")
+    assert seed_everything(7) == 7 and drawn() == found[7]
+
+
 def test_weights_that_broke_silently_are_not_kept(monkeypatch):
     monkeypatch.setattr("utils.train.SNAPSHOT_SECONDS", 0)
     model = nn.Linear(1, 1)
@@ -412,20 +467,7 @@ def test_bad_images_are_refused_with_a_reason(x, complaint):
     assert torch.equal(data.as_counts(torch.full((1, 64), 16.0)), torch.full((1, 64), 16.0))
 
 
-# ------------------------------------------------------------------ set-up and threads
-
-
-def test_second_start_installs_nothing(monkeypatch):
-    prefix = env.conda_prefix() or env.pathlib.Path(sys.prefix)
-    stamp = prefix / "lecture-stamp.txt"
-    monkeypatch.setenv("LECTURE_VENV", str(prefix))
-    monkeypatch.setattr(env, "stamp_text", lambda python: stamp.read_text(encoding="utf-8"))
-    monkeypatch.setattr(env, "run", lambda *a, **k: pytest.fail(f"ran {a}"))
-    if not stamp.exists():
-        pytest.skip("this environment was not made by make")
-    begun = time.perf_counter()
-    env.prepare()
-    assert time.perf_counter() - begun < 2
+# ------------------------------------------------------------------ set-up; more in test_setup.py
 
 
 def test_old_node_is_not_taken_for_a_new_one(tmp_path):
@@ -440,30 +482,3 @@ def test_old_python_is_told_so(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 8, 1))
     with pytest.raises(env.SetupError, match=r"Python 3\.8 is too old.*\n.*\n.*PYTHON=python3"):
         env.prepare()
-
-
-TIME_STEPS = """
-import time, torch
-from torch import nn
-import utils
-model = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 64))
-optimizer = torch.optim.Adam(model.parameters())
-x, times = torch.randn(512, 64), []
-for _ in range(150):
-    begun = time.perf_counter()
-    (model(x) - x).square().mean().backward(); optimizer.step(); optimizer.zero_grad()
-    times.append(time.perf_counter() - begun)
-print(sorted(times)[75])
-"""
-
-
-def test_a_busy_neighbour_costs_no_more_than_its_share():
-    """With torch's spinning threads a step became 60 times slower here."""
-    alone = float(python(TIME_STEPS)[1])
-    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    try:
-        crowded = float(python(TIME_STEPS)[1])
-    finally:
-        for neighbour in neighbours:
-            neighbour.kill()
-    assert crowded < 6 * alone + 0.002

@@ -64,6 +64,40 @@ def test_folders_are_classes_and_those_of_cyclegan(tmp_path):
         found.of("winter")
 
 
+def test_an_empty_class_is_told_when_it_is_asked_for(tmp_path):
+    """Else a training begins, and ends in torch's words."""
+    many(tmp_path / "trainB")
+    (tmp_path / "trainA").mkdir()
+    (tmp_path / "trainA/Thumbs.db").write_bytes(b"x")
+    found = data.image_folder(tmp_path, 8)
+    assert len(found.of("trainB")) == 12
+    with pytest.raises(folders.ImageFolderError, match="'trainA' holds no image that can be read"):
+        found.of("trainA")
+
+
+LITTER = {
+    "Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(3000),
+    "desktop.ini": b"[ViewState]\n",
+    ".DS_Store": b"\0\0\0\1Bud1",
+    "._good00.png": b"\0\5\x16\7" + bytes(200),
+    "Icon\r": b"",
+    "__MACOSX/one/._good00.png": b"\0\5\x16\7" + bytes(200),
+    "@eaDir/good00.png/thumb.jpg": b"x",
+}
+
+
+@pytest.mark.parametrize("below", ["", "one"])
+def test_what_computers_leave_in_a_folder_does_not_count(tmp_path, capsys, below):
+    many(tmp_path / below)
+    for name, content in LITTER.items():
+        for place in {tmp_path, tmp_path / below}:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(content)
+    found = data.image_folder(tmp_path, 8)
+    assert len(found.images) == 12 and found.skipped == [] and capsys.readouterr().out == ""
+    assert found.classes == [below or tmp_path.name]
+
+
 # ------------------------------------------------------------------ 4 odd but usable
 
 
@@ -89,6 +123,37 @@ def test_transparent_sixteen_bit_grey_palette_and_animated_images(tmp_path):
     images = data.image_folder(tmp_path, 8).images
     for image, colour in zip(images, [(255,) * 3, (128,) * 3, (90,) * 3, RED, (255,) * 3]):
         assert is_colour(image, colour)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "avif"])
+def test_corners_stay_in_their_corners(tmp_path, kind):
+    corners = [(0, 0, 0), RED, (0, 255, 0), (0, 0, 255)]
+    image = Image.new("RGB", (2, 2))
+    image.putdata(corners)
+    image.resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / f"a.{kind}", quality=98)
+    found = data.image_folder(tmp_path, 16).images[0]
+    quarters = [found[:, i : i + 6, j : j + 6] for i in (0, 10) for j in (0, 10)]
+    assert all(is_colour(quarter, colour, 12) for quarter, colour in zip(quarters, corners))
+
+
+def sixteen_bits(path, value):
+    Image.fromarray(np.full((9, 9), value, dtype=np.uint16)).save(path)
+
+
+def test_sixteen_bits_keep_black_and_white(tmp_path):
+    """White became black, and nothing noticed: 257 of its steps are one of ours."""
+    values = {0: 0, 257: 1, 128: 0, 129: 1, 32768: 128, 65278: 254, 65535: 255}
+    for place, value in enumerate(values):
+        sixteen_bits(tmp_path / f"{place}.png", value)
+        sixteen_bits(tmp_path / f"{place}.tiff", value)
+    images = data.image_folder(tmp_path, 4).images
+    for image, goal in zip(images, [goal for goal in values.values() for _ in range(2)]):
+        assert torch.equal(image, torch.full((3, 4, 4), goal / 255))
+
+
+def test_avif_is_read(tmp_path):
+    photo(tmp_path / "a.avif", quality=95)
+    assert is_colour(data.image_folder(tmp_path, 8).images[0], RED, 6)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
@@ -127,6 +192,8 @@ BAD = {
     "cut.jpg": (truncated(), "truncated"),
     "text.png": (b"hello, I am not an image", "it is not an image"),
     "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is not an image"),
+    "phone.HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(2000), "it is HEIC"),
+    "mac.heic": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heixmiaf" + bytes(2000), "it is HEIC"),
     "bomb.png": (png_of(60_000, 60_000), "too many|decompression bomb"),
     "large.png": (png_of(9_000, 9_000), "9000 x 9000 pixels are too many"),
 }
@@ -171,6 +238,20 @@ def test_too_many_skips_are_an_error_that_names_some(tmp_path):
         (many(tmp_path, 10) / f"bad{i}.png").write_bytes(b"no")
     with pytest.raises(folders.ImageFolderError, match=r"5 of 15 files .*bad0\.png.*and 2 more"):
         data.image_folder(tmp_path)
+
+
+def test_photographs_of_a_phone_are_told_what_to_do(tmp_path, capsys):
+    for i in range(5):
+        (many(tmp_path, 10) / f"IMG_{i}.HEIC").write_bytes(BAD["phone.HEIC"][0])
+    with pytest.raises(folders.ImageFolderError, match=r"HEIC as JPEG: on an iPhone .*magick"):
+        data.image_folder(tmp_path)
+    for i in range(1, 5):
+        (tmp_path / f"IMG_{i}.HEIC").unlink()
+    data.image_folder(tmp_path)
+    assert "To save HEIC as JPEG" in capsys.readouterr().out
+    (tmp_path / "IMG_0.HEIC").write_bytes(b"no")
+    data.image_folder(tmp_path)
+    assert "HEIC as JPEG" not in capsys.readouterr().out
 
 
 def test_nothing_to_read_is_an_error(tmp_path):
@@ -291,7 +372,8 @@ def test_a_data_set_is_fetched_once(server):
     for images, labels in (first, again):
         assert images.shape == (20, 1, 16, 16) and images.dtype == torch.uint8
         assert (images.min(), images.max()) == (0, 255)
-        assert labels.dtype == torch.int64 and labels.unique().tolist() == list(range(10))
+        assert labels.dtype == torch.int64 and labels.tolist() == [i % 10 for i in range(20)]
+        assert (images.flatten().int().diff() >= 0).all(), "row by row, as they came"
     assert torch.equal(first[0], again[0])
     with pytest.raises(ValueError, match="only mnist, fashion-mnist, usps"):
         data.openml("cifar")

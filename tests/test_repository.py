@@ -181,6 +181,14 @@ def test_exercises_have_checkers_and_solutions(path):
     assert checkers == set(solutions(path.stem))
 
 
+@by_name
+def test_what_training_must_not_see_is_shuffled_once(path):
+    """A notebook that holds data back looks for leaks: garbage there may change nothing."""
+    code = "\n".join(c.source for c in code_cells(path))
+    if re.search(r"\btest\.x\b|_for_scoring\(|\btest\b.*= .*data\.", code):
+        assert "check_unseen(" in code
+
+
 # ------------------------------------------------------------------ two readings
 
 

@@ -90,17 +90,17 @@ def test_the_cells_that_train_are_found():
 @pytest.mark.parametrize(
     "text, caught",
     [
-        ("run, means = fit(pair, judges, [drawer(heap) for heap in heaps], 5)", True),
-        ("run, means = fit(pair, judges, draws, 5)", False),
-        ("loss = (pair[0](x) - winter).abs().mean()\nloss.backward()", True),
-        ("(pair[0](x) - winter).abs().mean().backward()", True),
+        ("run, means = fit(nets, critics, [drawer(domain) for domain in domains], 5)", True),
+        ("run, means = fit(nets, critics, draws, 5)", False),
+        ("loss = (nets[0](x) - winter).abs().mean()\nloss.backward()", True),
+        ("(nets[0](x) - winter).abs().mean().backward()", True),
         ("goal, n = winter[:8], 8\nf(goal).backward()", True),
-        ("def fit_again():\n    return fit(pair, judges, [drawer(winter)], 5)", True),
+        ("def fit_again():\n    return fit(nets, critics, [drawer(winter)], 5)", True),
     ],
 )
 def test_training_on_twins_would_be_caught(text, caught):
     twins = "winter = data.twin_for_scoring(factors, 'winter')"
-    (_, touched), *more = cells_that_train([twins, "heaps[1] = winter", text])
+    (_, touched), *more = cells_that_train([twins, "domains[1] = winter", text])
     assert not more and bool(touched) == caught
 
 

@@ -1,10 +1,11 @@
-"""Find a browser, or install one."""
+"""Find a browser, or install one: Chromium's kind for everything, Firefox for a second opinion."""
 
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 NAMES = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -17,10 +18,16 @@ PLACES = (
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
     r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
 )
+FIREFOX_NAMES = ("firefox-esr", "firefox")
+FIREFOX_PLACES = (
+    "/Applications/Firefox.app/Contents/MacOS/firefox",
+    r"C:\Program Files\Mozilla Firefox\firefox.exe",
+)
 FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--no-first-run", "--disable-gpu"),
 )
+LOCK_SECONDS = 600  # for which apt may be in use by another program
 
 
 class NoBrowser(RuntimeError):
@@ -37,22 +44,31 @@ def hint():
 
 def find():
     """The path of Chrome, Chromium or Edge ($CHROME_PATH first). Raises NoBrowser."""
-    chosen = os.environ.get("CHROME_PATH")
+    found = _found("CHROME_PATH", NAMES, PLACES) or _of_playwright()
+    if found:
+        return found
+    raise NoBrowser(f"no Chrome, Chromium or Edge was found. To get one: {hint()}")
+
+
+def find_firefox():
+    """The path of Firefox ($FIREFOX_PATH first). Raises NoBrowser."""
+    found = _found("FIREFOX_PATH", FIREFOX_NAMES, FIREFOX_PLACES)
+    if found:
+        return found
+    how = "sudo apt-get install firefox-esr" if shutil.which("apt-get") else "install it"
+    raise NoBrowser(f"no Firefox was found. To get it: {how}")
+
+
+def _found(variable, names, places):
+    """The browser that a variable names, or one of the usual names and places, or None."""
+    chosen = os.environ.get(variable)
     if chosen:
         if pathlib.Path(chosen).exists():
             return chosen
-        raise NoBrowser(f"CHROME_PATH names {chosen}, which is not there.")
-    for name in NAMES:
-        found = shutil.which(name)
-        if found:
-            return found
-    for place in PLACES:
-        if pathlib.Path(place).exists():
-            return place
-    own = _of_playwright()
-    if own:
-        return own
-    raise NoBrowser(f"no Chrome, Chromium or Edge was found. To get one: {hint()}")
+        raise NoBrowser(f"{variable} names {chosen}, which is not there.")
+    on_path = (shutil.which(name) for name in names)
+    in_place = (place for place in places if pathlib.Path(place).exists())
+    return next((path for path in (*on_path, *in_place) if path), None)
 
 
 def _of_playwright():
@@ -69,17 +85,55 @@ def find_or_install():
         return find()
     except NoBrowser:
         pass
-    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        print("[setup] installing chromium", flush=True)
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "chromium"]):
-            subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
-        try:
-            return find()
-        except NoBrowser:
-            pass  # Ubuntu's package is only a pointer to a snap
+    install_by_apt("chromium")
+    try:
+        return find()
+    except NoBrowser:
+        pass  # no apt, or Ubuntu's package, which is only a pointer to a snap
     subprocess.run([sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"])
     return find()
+
+
+def find_firefox_or_install():
+    """As `find_firefox`, but installs Debian's firefox-esr first where apt is there, as root."""
+    try:
+        return find_firefox()
+    except NoBrowser:
+        install_by_apt("firefox-esr")
+        return find_firefox()
+
+
+def install_by_apt(package):
+    """Install a package of Debian or Ubuntu; does nothing without apt-get or as another than root."""
+    if not shutil.which("apt-get") or not hasattr(os, "geteuid") or os.geteuid():
+        return
+    print(f"[setup] installing {package}", flush=True)
+    for command in (["update", "-qq"], ["install", "-y", "-qq", package]):
+        _apt(*command)
+
+
+def _apt(*arguments):
+    """Run apt-get; while another program holds its lock, say so and wait for it."""
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C")
+    end, told = time.monotonic() + LOCK_SECONDS, False
+    while True:
+        done = subprocess.run(
+            ["apt-get", *arguments], env=environment, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        locked = done.returncode and "Could not get lock" in done.stderr
+        if not locked or time.monotonic() > end:
+            break
+        if not told:
+            print(
+                "[setup] another program is installing packages; waiting for it "
+                f"(at most {LOCK_SECONDS // 60} minutes)",
+                flush=True,
+            )
+            told = True
+        time.sleep(2)
+    if done.returncode:
+        print(f"[setup] apt-get {' '.join(arguments)}: {done.stderr.strip()}", flush=True)
 
 
 def sandbox_flags():

@@ -1,5 +1,7 @@
 """Every notebook as a static page: no kernel, no network, explorers alive."""
 
+import json
+import os
 import pathlib
 import re
 import subprocess
@@ -7,41 +9,75 @@ import subprocess
 import nbformat
 from nbconvert import HTMLExporter
 
-from tools import slides, table
+from tools import minutes, slides, table
 from tools.notebooks import choose
 from utils import ROOT
 
 
 def build(names=()):
-    """Write build/<notebook>.html where the notebook or what makes its page has changed."""
+    """Write build/<notebook>.html where the notebook or what makes its page has changed.
+
+    Raises BuildError naming the notebook whose page could not be made.
+    """
     slides.build_explorer()
+    waiting = []
     for path in choose(names):
         target = slides.BUILD / f"{path.stem}.html"
         is_fresh, remember = slides.fresh(target, _sources(path))
-        if is_fresh:
-            continue
-        node = [slides._node(), "lecture/page.mjs", table.title(path), str(target)]
-        subprocess.run(node, cwd=ROOT, input=body(path).encode("utf-8"), check=True)
-        remember()
-        print(f"pages: {target.relative_to(ROOT)}", flush=True)
+        if not is_fresh:
+            waiting.append((path, target, remember))
+    if waiting:
+        _write(waiting)
     return 0
+
+
+def _write(waiting):
+    """One process of Node makes all pages; it draws one while we prepare the next."""
+    slides.BUILD.mkdir(parents=True, exist_ok=True)
+    node = subprocess.Popen(
+        [slides._node(), "lecture/page.mjs"], cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+    )  # fmt: skip
+    with node:
+        try:
+            for path, target, _ in waiting:
+                order = {"title": table.title(path), "out": str(target), "body": body(path)}
+                node.stdin.write(json.dumps(order) + "\n")
+            node.stdin.close()
+        except BrokenPipeError:
+            pass  # Node stopped, and says below at which page
+        for path, target, remember in waiting:
+            if node.stdout.readline().strip() != str(target):
+                raise slides.BuildError(f"{path.name}: its page could not be made, see above")
+            remember()
+            print(f"pages: {os.path.relpath(target, ROOT)}", flush=True)
 
 
 def _sources(path):
     """What the page of a notebook is made from."""
-    look = [*slides.DECKS.glob("*.mjs"), *slides.DECKS.glob("*.css"), pathlib.Path(__file__)]
+    look = [p for end in ("mjs", "css", "j2") for p in slides.DECKS.glob(f"*.{end}")]
     live = [p for p in (slides.DECKS / "live").glob(f"{path.stem[:2]}_*/*") if p.is_file()]
-    return [path, *look, *live, ROOT / "utils/palette.json", slides.BUILD / "explorer/element.js"]
+    shared = [ROOT / "utils/palette.json", slides.ELEMENT, pathlib.Path(__file__)]
+    return [path, *look, *live, *shared]
 
 
 def body(path):
-    """The notebook's cells as HTML, explorers as elements."""
+    """The notebook's cells as HTML: explorers as elements, what is folded as closed details."""
     notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            explorer = re.match(r"Explorer\('([\w/]+)'\)", data.get("text/plain", ""))
-            if explorer:
-                element = f'<latent-explorer name="{explorer[1]}"></latent-explorer>'
-                output["data"] = nbformat.from_dict({"text/html": element})
-    return HTMLExporter(template_name="basic").from_notebook_node(notebook)[0]
+    for deeper, cells in minutes.parts(notebook):
+        if deeper:
+            heading, _, rest = cells[0].source.partition("\n")
+            cells[0].source = rest
+            cells[0].metadata["deeper_begins"] = heading
+            cells[-1].metadata["deeper_ends"] = True
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        explorer = re.match(r"Explorer\('([\w/]+)'\)", output.get("data", {}).get("text/plain", ""))
+        if explorer:
+            element = f'<latent-explorer name="{explorer[1]}"></latent-explorer>'
+            output["data"] = nbformat.from_dict({"text/html": element})
+    exporter = HTMLExporter(
+        template_file="page.html.j2",
+        extra_template_paths=[str(slides.DECKS)],
+        template_name="basic",
+    )
+    return exporter.from_notebook_node(notebook)[0]

@@ -5,9 +5,13 @@ import pathlib
 import socket
 import sys
 import tempfile
+from urllib.parse import quote
 
-from tools import slides, table
+import nbformat
+
+from tools import copies, minutes, slides, table
 from utils import ROOT
+from utils.store import atomic_write
 
 HOST = "127.0.0.1"
 FIRST_PORT = 8888
@@ -26,41 +30,82 @@ def free_port(first=FIRST_PORT, tries=TRIES):
     sys.exit(f"no free port between {first} and {first + tries - 1}: stop another server first.")
 
 
-def start_page(address):
-    """Write build/START.md: every section with its slides, notebooks and figures."""
+def start_page(address=None):
+    """Write my/START.md: every section with its slides, its figures and the copies in my/.
+
+    `address` is that of the server, where slides open in a tab of their own; without it they open
+    inside JupyterLab.
+    """
+    for sentence in copies.make(copies.MY):
+        print(sentence, flush=True)
     lines = [
         "# Generative and density models",
         "",
-        "Read a section's slides, then run its notebooks. "
-        "The first notebook to open: the topmost one you have not run.",
+        "Read a section's slides, then work through its notebooks. These are your own copies: "
+        "nothing overwrites what you write there. To have one anew, delete yours and start again.",
         "",
-        "| section | slides | notebooks | figures |",
+        "| section | notebook | minutes | run |",
         "|---|---|---|---|",
     ]
     for number, deck, notebooks, figures, _ in table.sections():
-        shows = f"[open]({address}/static/{deck.stem}.html) · [source](../lecture/{deck.name})"
-        books = "<br>".join(
-            f"[{n.stem[:3]} {table.title(n)}](../notebooks/{n.name})" for n in notebooks
-        )
-        pictures = "<br>".join(
-            f"[{p.stem}](../figures/{folder.name}/{p.name})"
-            for folder in figures
-            for p in sorted(folder.iterdir())
-        )
-        folded = f"<details><summary>show</summary>{pictures}</details>"
-        lines.append(f"| {int(number)} {table.title(deck)} | {shows} | {books} | {folded} |")
+        section = f"**{int(number)} {table.title(deck)}**<br>{_slides(deck, address)}"
+        section += f"<br>{_figures(figures)}"
+        for path in notebooks:
+            lines.append(f"| {section} | {_links(path)} | {_minutes(path)} | {_run(path)} |")
+            section = ""
     lines += [
+        "",
+        "*Minutes*: core path + deeper parts, which may be left out; one number alone is for the "
+        "whole notebook. *Run* counts the cells that had been run when your copy was last saved "
+        "before this page was made; ✓ stands for all of them, none of which stopped with an error.",
         "",
         "Symbols: [NOTATION](../NOTATION.md). About the course: [README](../README.md).",
         "",
-        "On the slides: arrow keys turn them, `f` fills the screen, `p` opens the presenter view, "
-        "`d` makes a dark room.",
+        "On the slides the key `?` shows all keys."
+        + ("" if address else " Press *Trust HTML* above them first, else nothing moves."),
         "",
     ]
-    page = slides.BUILD / "START.md"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join(lines), encoding="utf-8")
+    page = copies.MY / "START.md"
+    atomic_write(page, "\n".join(lines))
     return page
+
+
+def _slides(deck, address):
+    built = f"{address}/static/{deck.stem}.html" if address else f"../build/{deck.stem}.html"
+    return f"[slides]({built}) · [source](../lecture/{deck.name})"
+
+
+def _figures(folders):
+    shown = "<br>".join(
+        f"[{picture.stem}](../figures/{folder.name}/{picture.name})"
+        for folder in folders
+        for picture in sorted(folder.iterdir())
+    )
+    return f"<details><summary>figures</summary>{shown}</details>"
+
+
+def _links(path):
+    """The copies of a notebook; the first has its title, a later one is called new."""
+    first, *later = copies.versions(path, copies.MY)
+    shown = [f"[{path.stem[:3]} {table.title(path)}]({quote(first.name)})"]
+    shown += [f"[{copy.stem.partition(' ')[2].strip('()')}]({quote(copy.name)})" for copy in later]
+    return " · ".join(shown)
+
+
+def _minutes(path):
+    notebook = nbformat.read(path, 4)
+    core, deeper = map(minutes.rounded, minutes.measure(notebook))
+    return f"{core} + {deeper}" if minutes.has_deeper(notebook) else str(core)
+
+
+def _run(path):
+    """How far the copy is that was worked in most."""
+    run, cells, stopped = max(map(copies.progress, copies.versions(path, copies.MY)))
+    if not run:
+        return ""
+    if run < cells or stopped:
+        return f"{run} of {cells} cells" + (", one stopped" if stopped else "")
+    return "✓"
 
 
 def has_screen():

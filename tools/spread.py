@@ -95,8 +95,8 @@ def __close(actual, expected, *, tolerance=1e-5, what=""):
 
 
 def __monte_carlo(samples, expected, *, errors=4.0, what=""):
-    mean, error = __checks.monte_carlo(samples)
-    return errors - abs(mean - float(expected)) / error
+    mean, error = __checks.monte_carlo(samples)  # the bound is a number of errors already
+    return __np.inf if abs(mean - float(expected)) <= errors * error else -__np.inf
 
 
 def __integrates(log_prob, limits, tolerance=0.01, nodes=400, *, what="", **how):
@@ -133,19 +133,24 @@ class _Watch(ast.NodeTransformer):
         return [test]
 
     def told(self, test):
-        key = f"{self.cell}|{ast.unparse(test)}"
-        if not any(isinstance(node, ast.Compare) for node in ast.walk(test)):
-            return _call("__truth", ast.Constant(key), test)
-        return _Compare(key).visit(test)
+        """The test as an expression that tells the margins of the comparisons it stands on."""
+        key = ast.Constant(f"{self.cell}|{ast.unparse(test)}")
+        if isinstance(test, ast.Compare):
+            return self.seen(key, test)
+        if isinstance(test, ast.Call):
+            function, arguments = test.func, test.args
+            each = arguments and isinstance(arguments[0], ast.GeneratorExp)
+            if getattr(function, "id", "") == "all" and each:
+                if isinstance(arguments[0].elt, ast.Compare):
+                    arguments[0].elt = self.seen(key, arguments[0].elt)
+                    return test
+            elif getattr(function, "attr", "") == "all" and isinstance(function.value, ast.Compare):
+                return self.seen(key, function.value)
+        return _call("__truth", key, test)
 
-
-class _Compare(ast.NodeTransformer):
-    def __init__(self, key):
-        self.key = key
-
-    def visit_Compare(self, node):
-        names = ast.List([ast.Constant(type(op).__name__) for op in node.ops], ast.Load())
-        return _call("__seen", ast.Constant(self.key), names, node.left, *node.comparators)
+    def seen(self, key, compare):
+        names = ast.List([ast.Constant(type(op).__name__) for op in compare.ops], ast.Load())
+        return _call("__seen", key, names, compare.left, *compare.comparators)
 
 
 def _call(name, *arguments):

@@ -1,6 +1,7 @@
 """The tasks of the Makefile, run inside the environment that tools/env.py made."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -16,9 +17,10 @@ def task(function):
 
 @task
 def lecture(*arguments):
-    from tools import server, slides
+    from tools import pages, server, slides
 
     slides.build_html()
+    pages.build()
     return server.open_lab(arguments)
 
 
@@ -30,10 +32,17 @@ def test(*arguments):
 
 
 @task
-def slides(*names):
+def check(*names):
+    from tools import testing
+
+    return testing.check(names)
+
+
+@task
+def slides(*words):
     from tools import slides as module
 
-    return module.build_all(names)
+    return module.build_all(words)
 
 
 @task
@@ -74,10 +83,15 @@ def portrait():
 
 @task
 def binder():
-    from tools import server, slides
+    from tools import env, pages, server, slides
 
+    prefix = pathlib.Path(sys.prefix)
+    env.write_kernel(prefix)
+    config = env.KERNEL.with_name("labconfig")
+    shutil.copytree(config, prefix / "etc/jupyter/labconfig", dirs_exist_ok=True)
     slides.build_html()
-    server.start_page("..")
+    pages.build()
+    server.start_page()
 
 
 @task
@@ -116,12 +130,34 @@ def main():
     name, *arguments = sys.argv[1:] or ["?"]
     if name not in TASKS:
         sys.exit(f"no task {name}; there are {', '.join(TASKS)}")
-    from tools.slides import BuildError
+    from tools import env
 
     try:
-        sys.exit(TASKS[name](*arguments) or 0)
-    except BuildError as error:
+        env.check_tree()
+        sys.exit(_run(name, arguments) or 0)
+    except env.SetupError as error:
         sys.exit(f"\n{error}")
+
+
+def _run(name, arguments):
+    """Run a task; what can go wrong outside the project becomes a SetupError with its words."""
+    from tools import env
+    from tools.slides import BuildError
+    from utils.store import SaveError
+
+    try:
+        return TASKS[name](*arguments)
+    except (BuildError, SaveError) as error:
+        raise env.SetupError(str(error)) from error
+    except subprocess.CalledProcessError as error:
+        told = " ".join(map(str, error.cmd))
+        raise env.SetupError(f"this command failed; its message is above:\n    {told}") from error
+    except PermissionError as error:
+        if not error.filename:
+            raise
+        place = pathlib.Path(error.filename)
+        existing = place if place.exists() else place.parent
+        raise env.SetupError(env.not_writable(existing)) from error
 
 
 if __name__ == "__main__":

@@ -1,53 +1,116 @@
-"""Run every test: code, decks and browser first, then the notebooks under nbval."""
+"""Run every test, or those of one notebook: code, decks and browsers first, then nbval."""
 
 import os
 import subprocess
 import sys
 
-from tools import browser, pages, slides
+from tools import browser, notebooks, pages, slides, table
 from utils import ROOT
 
 NOTEBOOK_CELL_SECONDS = 300
+PYTEST = [sys.executable, "-m", "pytest", "-q"]
+BROWSERS = {  # variable with its path, variable that says why it is missing, how to get it
+    "Chromium": ("CHROME_PATH", "LECTURE_NO_BROWSER", browser.find_or_install),
+    "Firefox": ("FIREFOX_PATH", "LECTURE_NO_FIREFOX", browser.find_firefox_or_install),
+}
 
 
 def run(arguments=()):
     """Return 0 if all passed. Arguments go to pytest; with any, the notebooks are left out."""
-    environment = dict(os.environ, LECTURE_QUIET="1", PYTHONUTF8="1")
-    in_ci = environment.get("CI", "").lower() in ("1", "true", "yes")
-    missing = None
-    try:
-        environment["CHROME_PATH"] = browser.find_or_install()
-    except browser.NoBrowser as error:
-        if in_ci:
-            print(f"the tests need a browser: {error}", file=sys.stderr)
-            return 1
-        missing = str(error)
-        environment["LECTURE_NO_BROWSER"] = missing
-    os.environ.update(environment)
+    missing = prepare()
     slides.build_html()
     pages.build()
-    if not missing:
+    if "Chromium" not in missing:
         slides.build_print()
-    pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
-    failed = subprocess.run([*pytest, "tests", *arguments], cwd=ROOT, env=environment).returncode
+    failed = subprocess.run([*PYTEST, "-n", "2", "tests", *arguments], cwd=ROOT).returncode
     if not arguments:
-        failed = notebooks(pytest, environment) or failed
-    if missing:
-        print(
-            f"\n{'!' * 72}\nNOT TESTED for want of a browser: overflowing slides, sliders, PDF and PPTX."
-        )
-        print(f"{missing}\nThen run: make test\n{'!' * 72}")
+        failed = subprocess.run(nbval(["notebooks"]), cwd=ROOT, env=offline()).returncode or failed
+    tell(missing)
     return failed
 
 
-def notebooks(pytest, environment):
-    """Execute all notebooks, two at a time and cut off from the network.
+def check(names):
+    """Test one notebook, or a few: its cells, its tests, its deck and page, the rules of the house.
 
-    What they write goes to build/nbval.
+    Return 0 if all passed.
     """
-    environment = dict(environment, LECTURE_OUT=str(slides.BUILD / "nbval"))
+    if not names:
+        sys.exit("which notebook? make check ONLY=03a")
+    paths = notebooks.choose(names)
+    missing = prepare()
+    stems = [path.stem for path in paths]
+    numbers = sorted({stem[:2] for stem in stems})
+    slides.build_html(numbers)
+    pages.build(stems)
+    if "Chromium" not in missing:
+        slides.build_print(numbers)
+    with subprocess.Popen(
+        nbval([f"notebooks/{stem}.ipynb" for stem in stems], workers=len(stems)), cwd=ROOT,
+        env=offline(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+    ) as cells:  # fmt: skip
+        failed = subprocess.run([*PYTEST, *selected(stems)], cwd=ROOT).returncode
+        print(cells.communicate()[0], flush=True)
+    tell(missing)
+    return failed or cells.returncode
+
+
+def selected(stems):
+    """What pytest runs for some notebooks: their own tests, all that name them or their deck, and
+    of the rules of the house those that name no other."""
+    mine, other = set(stems), set()
+    for _, deck, books, _, _ in table.sections():
+        found = {path.stem for path in books}
+        other |= found - mine
+        (mine if found & mine else other).add(deck.stem)
+    own = {
+        path.stem for stem in stems
+        for path in (ROOT / "tests").glob(f"test_{stem[:2]}*.py")
+        if path.stem[7:8] in (stem[2], "_")
+    }  # fmt: skip
+    rules = f"(test_repository and not ({' or '.join(sorted(other))}))"
+    return [
+        "tests",
+        "--continue-on-collection-errors",
+        "-k",
+        " or ".join([*sorted(mine | own), rules]),
+    ]
+
+
+def prepare():
+    """Find the browsers and set the variables of the tests; return {missing browser: why}.
+
+    In CI nothing may be missing.
+    """
+    os.environ.update(LECTURE_QUIET="1", PYTHONUTF8="1")
+    in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+    missing = {}
+    for name, (path, why, find) in BROWSERS.items():
+        try:
+            os.environ[path] = find()
+        except browser.NoBrowser as error:
+            missing[name] = os.environ[why] = str(error)
+            if in_ci:
+                sys.exit(f"the tests need a browser: {error}")
+    return missing
+
+
+def tell(missing):
+    """Say at the very end what was not tested."""
+    for name, why in missing.items():
+        left = "slides, sliders, PDF and PPTX in it" if name == "Chromium" else "sliders in it"
+        print(f"\n{'!' * 72}\nNOT TESTED for want of {name}: {left}.\n{why}")
+        print(f"Then run: make test\n{'!' * 72}")
+
+
+def nbval(paths, workers=2):
+    """The command that executes notebooks; what they write goes to build/nbval."""
+    command = [*PYTEST, "-n", str(workers), "--nbval-lax"]
+    command += [f"--nbval-cell-timeout={NOTEBOOK_CELL_SECONDS}"]
+    return [*command, "--dist", "loadfile", "-p", "no:cacheprovider", *paths]
+
+
+def offline():
+    """The variables of a run that is cut off from the network."""
     nobody = "http://127.0.0.1:9"
-    environment |= {"HTTP_PROXY": nobody, "HTTPS_PROXY": nobody, "NO_PROXY": "127.0.0.1"}
-    command = [*pytest, "--nbval-lax", f"--nbval-cell-timeout={NOTEBOOK_CELL_SECONDS}"]
-    command += ["--dist", "loadfile", "-p", "no:cacheprovider", "notebooks"]
-    return subprocess.run(command, cwd=ROOT, env=environment).returncode
+    proxies = {"HTTP_PROXY": nobody, "HTTPS_PROXY": nobody, "NO_PROXY": "127.0.0.1"}
+    return os.environ | proxies | {"LECTURE_OUT": str(slides.BUILD / "nbval")}

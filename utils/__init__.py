@@ -9,12 +9,31 @@ waits. Where more pay off (wide convolutions), the threads asked for sleep while
 import os
 import pathlib
 
+if not __debug__:
+    raise ImportError(
+        "Python runs with -O or PYTHONOPTIMIZE, which takes every assertion out: a wrong answer would "
+        "be called right. Remove that setting and start Python, or the kernel, once more."
+    )
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is loaded
 
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+
+def _refuse_another_copy():
+    """Of two copies of the course in one environment, the one worked in has to be the one used."""
+    places = [pathlib.Path.cwd(), *pathlib.Path.cwd().parents]
+    copy = next((place for place in places if (place / "utils/data/digits.py").exists()), ROOT)
+    if not copy.samefile(ROOT):
+        raise ImportError(
+            f"Python takes the course from {ROOT}, but you work in the copy in {copy}. Put {copy} "
+            "first in PYTHONPATH, or start by `make lecture` there."
+        )
+
+
+_refuse_another_copy()
 torch.set_num_threads(int(os.environ.get("LECTURE_THREADS", "1")))
 
 

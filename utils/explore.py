@@ -1,7 +1,12 @@
 """Sliders on a model, alive in the browser: notebook, slide and static page show the same files.
 
 `export` turns a module into lecture/live/<name>.onnx and .json. `Explorer` is the widget that shows
-them in a notebook. The model runs in the browser, so a drag never waits for the kernel.
+them in a notebook, in a cell of its own that needs nothing else:
+
+    from utils import explore
+    explore.Explorer("03_vae/plane")
+
+The model runs in the browser, so a drag never waits for the kernel.
 """
 
 import base64
@@ -18,18 +23,15 @@ import torch
 import traitlets
 from ipywidgets import Widget, widget_serialization
 from matplotlib import pyplot as plt
-from PIL import Image
 
 from utils import ROOT, find_output, output_root, source_mark
-from utils.panels import layer, panel, picture_of
+from utils.panels import layer, panel, start_picture, values_shown
 from utils.show import described, small_png
 from utils.store import try_write
-from utils.style import role
 
 __all__ = ["Explorer", "drawing", "export", "layer", "pad", "panel", "slider", "state"]
 
 BUNDLE = ROOT / "build" / "explorer"
-POSTER_PIXELS = 240  # across the first picture, for where it stands alone
 
 
 def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):
@@ -38,7 +40,7 @@ def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):
     `background` is a matplotlib figure whose single axes fill it and cover the same square.
     """
     control = {"kind": "pad", "labels": list(labels), "min": -limit, "max": limit, "step": step}
-    control |= {"value": list(value), "random": "normal"}
+    control |= {"value": [_decimal(v) for v in value], "random": "normal"}
     if background is not None:
         control["background"] = _png_of_figure(background)
     return control
@@ -47,7 +49,7 @@ def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):
 def slider(label, *, low, high, value=0.0, step=0.05, random="normal", names=None):
     """One entry of the code as a slider. `names` are shown in place of whole numbers."""
     control = {"kind": "slider", "label": label, "min": low, "max": high, "step": step}
-    control |= {"value": value, "random": random}
+    control |= {"value": _decimal(value), "random": random}
     if names is not None:
         control["names"] = list(names)
     return control
@@ -70,33 +72,40 @@ def drawing(label, values, *, low, high, panel=0, presets):
 
 
 def export(
-    name, module, controls, *, title, picture, still, path=(), caption=None, panels=None, steps=None
+    name, module, controls, *, title, picture, still, hint=None, path=(), caption=None,
+    panels=None, labels=None, steps=None,
 ):  # fmt: skip
     """Write a module for the browser, and return the greatest difference from torch found:
     absolute for numbers up to one, relative beyond.
 
     `module` maps u (1, K), the values of all controls in order, to a dict with "image"
-    (N, C, H, W) in [0, 1], or what `panels` draw, and whatever `caption` names. `picture`
-    describes what is seen to those who do not see it; the figure `still`, saved before, stands
-    where nothing can move. `path` is the list of values that the play button walks. `caption` =
-    {output, text, labels} names the largest entry of an output below the picture; without labels
-    it puts the numbers of the output into the places {0}, {1} ... of the text. `steps` [(label,
-    output)] are buttons that put an output (1, K) in the place of all values; the play button then
-    takes them in turn.
+    (N, C, H, W) in [0, 1], or what `panels` draw, and whatever `caption` names. `labels` are the
+    words above the N images of a batch. `title` says what moves, `picture` describes what is seen
+    to those who do not see it, `hint` is what to do first, one sentence shown after "Try: ". The
+    figure `still`, saved before, stands where nothing can move. `path` is the list of values that
+    the play button walks. `caption` = {output, text, labels} names the largest entry of an output
+    below the picture; without labels it puts the numbers of the output into the places {0}, {1} ...
+    of the text, with two decimals, or {0:1} with as many as stand there. `steps` [(label, output)]
+    are buttons that put an output (1, K) in the place of all values; the play button then takes
+    them in turn.
+    Raises ValueError where labels and images differ in number.
     """
     module = copy.deepcopy(module).eval().cpu()
     start = torch.tensor([[v for c in controls for v in np.ravel(c["value"])]], dtype=torch.float32)
-    outputs = module(start)
+    with torch.no_grad():
+        outputs = module(start)
+    if labels is not None and len(labels) != len(outputs["image"]):
+        raise ValueError(f"{name}: {len(labels)} labels for {len(outputs['image'])} images")
     onnx = _onnx_bytes(module, start, list(outputs))
     spec = {
-        "name": name, "title": title, "picture": picture,
+        "name": name, "title": title, "picture": picture, "hint": hint,
         "still": still, "still_alt": described(find_output(f"figures/{still}"))[0],
-        "first": _png_of_figure(picture_of(outputs, panels)) if panels else _png_of_image(outputs["image"]),
-        "controls": controls, "caption": caption, "panels": panels,
+        "controls": controls, "caption": caption, "panels": panels, "labels": labels,
         "steps": [{"label": text, "output": output} for text, output in steps] if steps else None,
         "path": [[round(float(v), 3) for v in values] for values in path],
         "source": source_mark(),
     }  # fmt: skip
+    spec["first"] = _png_of_figure(start_picture(spec, outputs))
     folder = output_root() / "lecture" / "live"
     try_write(folder / f"{name}.onnx", onnx)
     try_write(folder / f"{name}.json", json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
@@ -144,29 +153,16 @@ def _difference(onnx, module, controls, trials=50):
     return float(worst)
 
 
-def _uri(png):
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _decimal(value):
+    """A number as written: single precision makes -0.69 of it -0.68999999761."""
+    return round(float(value), 6)
 
 
 def _png_of_figure(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     plt.close(figure)
-    return _uri(small_png(buffer.getvalue()))
-
-
-def _png_of_image(tensor):
-    image = tensor[0].detach().clamp(0, 1).permute(1, 2, 0).numpy()
-    if image.shape[2] == 1:
-        paper, ink = (
-            np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (role.paper, role.ink)
-        )
-        image = (paper + (ink - paper) * image) / 255
-    times = -(-POSTER_PIXELS // max(image.shape[:2]))
-    image = image.repeat(times, 0).repeat(times, 1)
-    buffer = io.BytesIO()
-    Image.fromarray((255 * image).round().astype(np.uint8)).save(buffer, format="png")
-    return _uri(small_png(buffer.getvalue()))
+    return "data:image/png;base64," + base64.b64encode(small_png(buffer.getvalue())).decode()
 
 
 class _Runtime(Widget):
@@ -196,8 +192,7 @@ class _Widget(anywidget.AnyWidget):
 class Explorer:
     """The explorer `name` as a widget; `values` follows the sliders and moves them.
 
-    Where widgets do not run, a picture stands in its place: the still figure if that is a PNG, else
-    the first picture.
+    Where widgets do not run, a picture of its start stands in its place.
     """
 
     def __init__(self, name):
@@ -237,14 +232,11 @@ class Explorer:
         return f"Explorer('{self.name}')"
 
     def _repr_mimebundle_(self, **_):
-        bundle = {"text/plain": repr(self)}
-        still = find_output("figures/" + self.spec["still"])
-        if still.suffix == ".png" and still.exists():
-            bundle["image/png"] = base64.b64encode(still.read_bytes()).decode()
-        else:
-            bundle["image/png"] = self.spec["first"].split(",")[1]
+        bundle = {"text/plain": repr(self), "image/png": self.spec["first"].split(",")[1]}
+        values = values_shown(self.spec["controls"])
+        alt = ". ".join(part for part in (self.spec["title"], self.spec["picture"], values) if part)
         if self.widget is not None:
             widget = self.widget._repr_mimebundle_()
             data = widget[0] if isinstance(widget, tuple) else widget
             bundle |= {kind: value for kind, value in data.items() if "widget" in kind}
-        return bundle
+        return bundle, {"image/png": {"alt": alt}}

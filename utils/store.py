@@ -60,6 +60,9 @@ def _described(model):
     return {name: list(value.shape) for name, value in model.state_dict().items()}
 
 
+FIRST = b'{"shapes": '  # how a checkpoint begins, whole or cut
+
+
 def save_model(path, model):
     """Keep a model's weights: one line of JSON (shapes, SHA-256), then torch's own format."""
     buffer = io.BytesIO()
@@ -72,19 +75,25 @@ def save_model(path, model):
 def load_model(path, model):
     """Put the weights kept at `path` into `model`.
 
-    Nothing in the file is ever executed. An empty, cut or altered file is renamed to
-    `<name>.damaged` so that it can be made again.
+    Nothing in the file is ever executed. A checkpoint that is empty, cut or altered is renamed to
+    `<name>.damaged` so that it can be made again; a file of another kind is left as it is.
 
-    Raises FileNotFoundError, or CheckpointError naming the damage or the first differences
-    between the architectures.
+    Raises FileNotFoundError, or CheckpointError naming the damage, the other kind or the first
+    differences between the architectures.
     """
     path = pathlib.Path(path)
-    line, _, body = path.read_bytes().partition(b"\n")
+    content = path.read_bytes()
+    if content and content[: len(FIRST)] != FIRST[: len(content)]:
+        raise CheckpointError(
+            f"{path.name} was not written by save_model, and is left as it is. What torch.save wrote "
+            "is opened by torch.load(path, weights_only=True); for save_model choose another name."
+        )
+    line, _, body = content.partition(b"\n")
     try:
         header = json.loads(line)
         shapes, digest = header["shapes"], header["sha256"]
     except (ValueError, TypeError, KeyError):
-        raise _set_aside(path, "it is not a checkpoint of this course") from None
+        raise _set_aside(path, "it is empty or cut short") from None
     if hashlib.sha256(body).hexdigest() != digest:
         raise _set_aside(path, "it is cut short or altered (its SHA-256 does not match)")
     differences = _differences(shapes, _described(model))

@@ -12,7 +12,8 @@ PALETTE = json.loads(pathlib.Path(__file__).with_name("palette.json").read_text(
 #: Colours by role: `role.data`, `role.model`, `role.latent`, `role.noise`, `role.discriminator`.
 role = SimpleNamespace(**PALETTE["light"])
 
-#: Ten colours for ten classes, told apart by the colour-blind too (Tol's muted set and a grey).
+#: Ten colours for ten classes: at least 3 : 1 on light and dark paper, told apart by the
+#: colour-blind as well as ten can be (found by search; tests/test_slides.py measures both).
 classes = PALETTE["classes"]
 
 #: From paper to ink: grey images are drawn as ink on paper.
@@ -25,7 +26,8 @@ def density_map(colour):
 
 
 def use_style():
-    """Set matplotlib to the look of the course."""
+    """Set matplotlib to the look of the course, whatever a matplotlibrc asks for."""
+    mpl.rcdefaults()
     mpl.rcParams.update(
         {
             "figure.dpi": 90,

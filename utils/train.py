@@ -1,5 +1,7 @@
 """Around a visible training loop: seed, device, progress, a clean stop, a guard against NaN."""
 
+import base64
+import io
 import math
 import os
 import random
@@ -9,14 +11,20 @@ import time
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from IPython.display import HTML, display
 from matplotlib import pyplot as plt
-from tqdm.auto import tqdm
 
 from utils.style import role
 
 SNAPSHOT_SECONDS = 0.5
-REDRAW_SECONDS = 1.5
+BAR_SECONDS, CURVE_SECONDS = 0.3, 1.5
+# A page loaded anew shows what was saved last, perhaps in the middle of a run that has ended since:
+# what is not updated hides itself.
+PROGRESS = """<style>@keyframes lecture-gone {{ to {{ visibility: hidden; height: 0 }} }}</style>
+<div class="lecture-progress" style="overflow: hidden; animation: lecture-gone 0s 30s forwards">
+<progress value="{done}" max="{steps}" style="width: 20em"></progress>
+step {done} of {steps}, about {left:.0f} s left<br>{curve}</div>"""
 
 
 class Diverged(ArithmeticError):
@@ -33,13 +41,26 @@ def seed_everything(default=0):
 
 
 def pick_device():
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one that can compute, else the CPU; a GPU that cannot is named."""
+    if torch.cuda.is_available():
+        try:
+            one = torch.ones(2, 2, device="cuda")
+            (one @ one).sum().item()
+            return torch.device("cuda")
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0]
+            print(f"There is a GPU, but torch cannot use it ({why}). The CPU computes instead.")
+    return torch.device("cpu")
 
 
 def quiet():
     """True under tests and `make notebooks`, where progress would only dirty the outputs."""
     return bool(os.environ.get("LECTURE_QUIET"))
+
+
+def in_notebook():
+    """True in a kernel, whose outputs can be replaced; false in a terminal."""
+    return hasattr(get_ipython(), "kernel")
 
 
 class Training:
@@ -51,9 +72,9 @@ class Training:
             run.log(loss=loss)      # before the optimiser's step
             ...
 
-    It shows a progress bar and, in a live session, the curve so far. Interrupting the kernel ends
-    the loop after the present step, with the model usable. A loss that is not finite raises
-    Diverged, and the models have the weights of the last good snapshot again.
+    In a notebook it shows a progress bar and the curve so far, until the loop ends. Interrupting
+    the kernel ends the loop after the present step, with the model usable. A loss that is not
+    finite raises Diverged, and the models have the weights of the last good snapshot again.
 
     Attributes: `history` {name: [value per step]}, `seconds`, `stopped` (True after an interrupt).
     """
@@ -66,24 +87,28 @@ class Training:
 
     def __iter__(self):
         self.stopped = False
-        begun = self._redrawn = time.perf_counter()
-        self._live = None
-        bar = tqdm(range(self.steps), disable=quiet(), leave=False, mininterval=0.3)
-        with _interrupt_as_flag() as interrupted:
-            for self.step in bar:
-                yield self.step
-                self.seconds = time.perf_counter() - begun
-                if interrupted.is_set():
-                    self.stopped = True
-                    bar.close()
-                    print(
-                        f"Stopped after {self.step + 1} of {self.steps} steps. "
-                        "The model is usable as it is; run the cell again to start over."
-                    )
-                    break
-                self._redraw()
-        self._snapshot()
-        self._end_redraw()
+        numbers = range(self.steps)
+        begun = time.perf_counter()
+        place = _Place(begun) if in_notebook() and not quiet() else None
+        try:
+            with _interrupt_as_flag() as interrupted:
+                for self.step in numbers:
+                    yield self.step
+                    self.seconds = time.perf_counter() - begun
+                    if interrupted.is_set():
+                        self.stopped = True
+                        break
+                    if place:
+                        place.show(self)
+            self._snapshot()
+        finally:
+            if place:
+                place.clear()
+        if self.stopped:
+            print(
+                f"Stopped after {self.step + 1} of {self.steps} steps. "
+                "The model is usable as it is; run the cell again to start over."
+            )
 
     def log(self, **values):
         """Keep this step's numbers. Raises Diverged if one of them is not finite."""
@@ -115,7 +140,7 @@ class Training:
         )
 
     def smooth(self, name, width=25):
-        """The running mean (over `width` steps) of a logged number, as a NumPy array."""
+        """The moving mean (over `width` steps) of a logged number, as a NumPy array."""
         values = np.asarray(self.history[name])
         width = max(1, min(width, len(values) // 4))
         return np.convolve(values, np.ones(width) / width, mode="valid")
@@ -131,23 +156,45 @@ class Training:
         ax.set_xlabel("step")
         return ax
 
-    def _redraw(self):
-        now = time.perf_counter()
-        if quiet() or now - self._redrawn < REDRAW_SECONDS or self.watch not in self.history:
-            return
-        self._redrawn = now
-        ax = self.plot(color=role.model)
-        ax.set_ylabel(self.watch)
-        ax.set_title(f"step {self.step + 1} of {self.steps}", loc="left")
-        if self._live is None:
-            self._live = display(ax.figure, display_id=True)
-        else:
-            self._live.update(ax.figure)
-        plt.close(ax.figure)
 
-    def _end_redraw(self):
-        if self._live is not None:
-            self._live.update(HTML(""))
+class _Place:
+    """The place below the cell where a running loop shows how far it is; empty when it has ended."""
+
+    def __init__(self, begun):
+        self.begun = self.updated = self.drawn = begun
+        self.curve, self.handle = "", None
+
+    def show(self, run):
+        now = time.perf_counter()
+        if now - self.updated < BAR_SECONDS:
+            return
+        self.updated = now
+        if now - self.drawn > CURVE_SECONDS and run.watch in run.history:
+            self.drawn, self.curve = now, _picture(run)
+        done = run.step + 1
+        left = (now - self.begun) * (run.steps - done) / done
+        self._put(PROGRESS.format(done=done, steps=run.steps, left=left, curve=self.curve))
+
+    def clear(self):
+        if self.handle:
+            self._put("")
+
+    def _put(self, html):
+        if self.handle:
+            self.handle.update(HTML(html))
+        else:
+            self.handle = display(HTML(html), display_id=True)
+
+
+def _picture(run):
+    """The curve of what a run watches, as an element of HTML."""
+    ax = run.plot(color=role.model)
+    ax.set_ylabel(run.watch)
+    buffer = io.BytesIO()
+    ax.figure.savefig(buffer, format="png", dpi=80)
+    plt.close(ax.figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{run.watch} against the step, so far" src="data:image/png;base64,{data}">'
 
 
 class _interrupt_as_flag:

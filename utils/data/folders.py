@@ -16,7 +16,18 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 64_000_000  # of one image, known from its header before it is decoded
 MOST_SKIPPED = 0.2  # as a share of the files
 MOST_BYTES, MOST_RATIO = 4_000_000_000, 200  # of an archive unpacked; photographs hardly shrink
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+LITTER = {  # what Windows, macOS and a network drive leave beside photographs, in small letters
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"),
+    *("$recycle.bin", "system volume information"),
+}
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+IS_HEIC = "it is HEIC, which is not read here"
+HEIC_ADVICE = (
+    "To save HEIC as JPEG: on an iPhone choose Settings, Camera, Formats, Most Compatible, and share "
+    "the pictures once more; on a Mac export them from Preview, on Windows save them from Photos; "
+    "on a command line: magick mogrify -format jpg *.heic"
+)
 
 
 class ImageFolderError(ValueError):
@@ -32,10 +43,18 @@ class Folder(NamedTuple):
     skipped: list[str]  # "file: reason"
 
     def of(self, name):
-        """The images of one class, such as "trainA"."""
+        """The images of one class, such as "trainA". Raises ImageFolderError if it has none."""
         if name not in self.classes:
-            raise ImageFolderError(f"there is no folder {name!r}, only {', '.join(self.classes)}")
-        return self.images[self.labels == self.classes.index(name)]
+            raise ImageFolderError(
+                f"there is no folder {name!r}, only {', '.join(self.classes)}; make it and put "
+                "images there"
+            )
+        found = self.images[self.labels == self.classes.index(name)]
+        if not len(found):
+            raise ImageFolderError(
+                f"the folder {name!r} holds no image that can be read; put some there"
+            )
+        return found
 
 
 def image_folder(path, size=64):
@@ -45,7 +64,8 @@ def image_folder(path, size=64):
     choice, or trainA, trainB, testA and testB as CycleGAN has them.
     Images stand upright (EXIF), lie on white where they are transparent, and are the first frame
     where they move. What cannot be read is skipped and said: links, files that are empty, cut,
-    no image, or larger than 64 million pixels, which are not decoded at all.
+    HEIC, no image, or larger than 64 million pixels, which are not decoded at all. What a computer
+    leaves in a folder by itself (Thumbs.db, .DS_Store, __MACOSX) does not count.
 
     Raises ImageFolderError where there is no image, or where more than a fifth is skipped.
     """
@@ -67,31 +87,48 @@ def image_folder(path, size=64):
     if below:
         loose = [file.name for file in _visible(path) if file not in below]
         skipped += [f"{name}: it lies beside the folders of the classes" for name in loose]
-    _judge(path, len(images), skipped)
+    _report(path, len(images), skipped)
     names = [folder.name for folder in below or [path]]
     return Folder(torch.stack(images), torch.tensor(labels), names, skipped)
 
 
 def _visible(folder):
-    return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    return sorted(
+        file for file in folder.iterdir()
+        if not file.name.startswith(".") and file.name.lower() not in LITTER
+    )  # fmt: skip
 
 
-def _judge(path, count, skipped):
+def _report(path, count, skipped):
     """Say what was skipped; raise if that is too much."""
     if not count and not skipped:
         raise ImageFolderError(f"{path} holds no images; put some there ({', '.join(FORMATS)})")
     some = "; ".join(skipped[:3]) + (f"; and {len(skipped) - 3} more" if skipped[3:] else "")
     told = f"{len(skipped)} of {count + len(skipped)} files in {path} were skipped: {some}"
+    advice = f" {HEIC_ADVICE}" if any(IS_HEIC in line for line in skipped) else ""
     if len(skipped) > MOST_SKIPPED * (count + len(skipped)):
-        raise ImageFolderError(f"{told}. Repair or remove them, then run the cell again.")
+        raise ImageFolderError(
+            f"{told}. Repair, convert or remove them, then run the cell again.{advice}"
+        )
     if skipped:
-        print(told)
+        print(f"{told}.{advice}")
 
 
 def _reason(error):
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is not an image"
     return str(error) or type(error).__name__
+
+
+def _is_heic(file):
+    """By the brands in its first box, the main one and those it is compatible with."""
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    if head[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[i : i + 4] for i in range(16, end, 4))}
+    return bool(brands & HEIC_BRANDS)
 
 
 def _read(file, size):
@@ -102,6 +139,8 @@ def _read(file, size):
         raise ValueError("it is a folder in a folder")
     if not file.stat().st_size:
         raise ValueError("it is empty")
+    if _is_heic(file):
+        raise ValueError(IS_HEIC)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large images; they are refused here
         with Image.open(file, formats=FORMATS) as image:
