@@ -237,14 +237,9 @@ def learned(names, kinds):
     return found
 
 
-def copies():
-    """The digits as tensors of this test's own, so that they can be shuffled in place."""
-    return data.Digits(*(data.Split(s.x.clone(), s.y.clone()) for s in data.digits()))
-
-
 def test_training_never_sees_test_digits_nor_labels(monkeypatch):
     """Every model of the notebook, to the last digit; what it chooses may see validation digits."""
-    digits = copies()
+    digits = data.digits()
 
     def models():
         return learned(rehearsed(digits, monkeypatch), (nn.Module, BaseEstimator))

@@ -121,7 +121,32 @@ def test_game_names_a_wrong_state(game):
         game(torch.zeros(1, 94))
 
 
+def test_particles_and_data_are_as_described(game):
+    """A particle's samples have sd 0.3; the data follow the drawn heights, straight in between."""
+    c = torch.tensor([-1.0, 0.0, 2.0] * 8).double()
+    k = game.kernel(c)
+    mean = k @ game.x
+    check_close(mean, c, tolerance=1e-3)
+    check_close(
+        (k @ game.x.square() - mean.square()).sqrt(), torch.full((24,), 0.3), tolerance=1e-3
+    )
+    heights = torch.rand(33).double() + 0.1
+    p = game.real(heights)
+    check_close(p[::5] / p[0], (heights + 1e-4) / (heights[0] + 1e-4), tolerance=1e-5)
+    check_close(p[2], 0.6 * p[0] + 0.4 * p[5], tolerance=1e-6)
+
+
 # ------------------------------------------------------------------ two networks
+
+
+def test_noise_is_gaussian_and_data_are_shifted_and_scaled():
+    generator = gan.Generator(3, 2, 8, shift=5.0, scale=2.0)
+    z = generator.noise(20_000)
+    assert z.mean(0).abs().max() < 0.05 and (z.std(0) - 1).abs().max() < 0.03 and z.min() < -2.5
+    check_close(generator(z), 5 + 2 * generator.net(z))
+    discriminator = gan.Discriminator(2, 8, shift=5.0, scale=2.0)
+    x = torch.randn(6, 2)
+    check_close(discriminator(x), discriminator.net((x - 5) / 2)[:, 0])
 
 
 def test_generator_stays_in_its_bounds():

@@ -19,7 +19,7 @@ from conftest import ROOT
 from jupyter_client.manager import start_new_kernel
 from torch import nn
 
-from tools import browser, env, server, slides
+from tools import browser, env, pages, server, slides
 from utils import data, explore, store
 from utils.checks import check_close
 from utils.notebooks import definitions
@@ -346,6 +346,7 @@ def test_weights_that_broke_silently_are_not_kept(monkeypatch):
 def test_without_a_browser_the_html_stands(monkeypatch, capsys):
     monkeypatch.setenv("CHROME_PATH", str(ROOT / "no-such-browser"))
     monkeypatch.setattr(slides, "build_html", lambda names: [])
+    monkeypatch.setattr(pages, "build", lambda: 0)
     assert slides.build_all() == 2
     said = capsys.readouterr().err
     assert "HTML slides are in build/" in said and "No PDF" in said
@@ -400,8 +401,8 @@ def test_taken_port_gives_the_next():
 def test_explorer_without_its_bundle_shows_the_figure(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(explore, "BUNDLE", tmp_path)
     shown = explore.Explorer("03_vae/plane")
-    bundle = shown._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/png"}
+    bundle, about = shown._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png"} and about["image/png"]["alt"]
     assert "make lecture" in capsys.readouterr().out
 
 

@@ -76,7 +76,9 @@ def notebook(chromium, lab):
         page.set_default_timeout(120_000)
         page.add_init_script(script)
         page.add_locator_handler(page.locator(".jp-Dialog"), answer)
-        page.goto(f"{address}/lab/tree/{scratch_notebook(name, *sources)}?token={token}")
+        # a workspace of its own: the others bring the notebooks of other tests back, as tabs
+        place = f"lab/workspaces/{name}-{width}/tree/{scratch_notebook(name, *sources)}"
+        page.goto(f"{address}/{place}?token={token}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         kernel_rests(page)
         return page

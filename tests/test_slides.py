@@ -69,6 +69,24 @@ def test_no_slide_overflows(page, deck):
 
 @in_browser
 @by_deck
+def test_no_words_run_into_the_picture_beside_them(page, deck):
+    open_deck(page, deck)
+    page.evaluate("() => document.fonts.ready")
+    assert not page.evaluate(
+        """() => [...document.querySelectorAll('section.split')].filter(section => {
+            const picture = section.querySelector(':scope > p > img')?.getBoundingClientRect();
+            const words = [...section.querySelectorAll(':scope > :is(p, ul, ol):not(:has(> img))')];
+            return picture && words.some(part => {
+                const range = document.createRange();
+                range.selectNodeContents(part);
+                return [...range.getClientRects()].some(box => box.right > picture.left);
+            });
+        }).map(section => section.querySelector('h1').textContent)"""
+    )
+
+
+@in_browser
+@by_deck
 def test_every_picture_loads_and_has_words(page, deck):
     open_deck(page, deck)
     pictures = page.evaluate(

@@ -190,7 +190,7 @@ def test_panels_steps_and_drawings_travel_to_the_browser(tmp_path, monkeypatch):
     assert [part["kind"] for part in spec["panels"][0]["layers"]] == [kind for _, kind in kinds]
     shown = explore.Explorer("s/game")
     assert shown.widget.values == [1.0, 2.0, *map(pytest.approx, [0.1, 0.9, 0.3])]
-    assert "image/png" in shown._repr_mimebundle_(), "an svg still has a picture in its place"
+    assert "image/png" in shown._repr_mimebundle_()[0], "an svg still has a picture in its place"
     with pytest.raises(ValueError, match="a layer is one of points"):
         explore.layer("x", "dots", "model")
 

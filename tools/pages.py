@@ -55,10 +55,11 @@ def _write(waiting):
 
 def _sources(path):
     """What the page of a notebook is made from."""
-    look = [p for end in ("mjs", "css", "j2") for p in slides.DECKS.glob(f"*.{end}")]
-    live = [p for p in (slides.DECKS / "live").glob(f"{path.stem[:2]}_*/*") if p.is_file()]
-    shared = [ROOT / "utils/palette.json", slides.ELEMENT, pathlib.Path(__file__)]
-    return [path, *look, *live, *shared]
+    look = [p for end in ("mjs", "css", "js", "j2") for p in slides.DECKS.glob(f"*.{end}")]
+    section = f"{path.stem[:2]}_*/*"
+    inside = [*(slides.DECKS / "live").glob(section), *(ROOT / "figures").glob(section)]
+    tools = [pathlib.Path(__file__), ROOT / "tools/minutes.py"]
+    return [path, *look, *inside, *tools, ROOT / "utils/palette.json", slides.ELEMENT]
 
 
 def body(path):
