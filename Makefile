@@ -1,6 +1,6 @@
 # Every task first makes its environment (tools/env.py); the second time that takes no time.
 PYTHON ?= python3
-TASK = $(PYTHON) tools/env.py
+TASK = $(PYTHON) -I tools/env.py
 
 .DEFAULT_GOAL := help
 .PHONY: help lecture test check slides pages notebooks spread figures results lint lock clean

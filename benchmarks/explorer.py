@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -136,10 +136,12 @@ def run_cell(chromium, lab, source, ready):
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
     page.goto(f"{address}/lab/tree/build/scratch/benchmark.ipynb?token={token}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    page.wait_for_timeout(3000)
-    page.locator(".jp-Notebook .jp-CodeCell").first.click()
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(ready, timeout=60_000)
+    for _ in range(20):  # the kernel, just started, lets the first press pass
+        page.locator(".jp-Notebook .jp-CodeCell").first.click()
+        page.keyboard.press("Control+Enter")
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_selector(ready, timeout=5_000)
+            break
     page.wait_for_timeout(1500)
     page.evaluate(WATCH)
     return page

@@ -7,7 +7,8 @@ The two peers are our own code with the hyperparameters of a widely used public 
 (PyTorch-GAN, its gan.py and wgan_gp.py), the image replaced by a point: generator 100 - 128 - 256 -
 512 - 1024 - 2 with batch normalisation and a final tanh, discriminator 2 - 512 - 256 - 1, batches of
 64, Adam at 2e-4 with betas 0.5 and 0.999; for WGAN-GP five critic steps for one of the generator, and
-a gradient penalty of weight 10. Data are scaled to [-1, 1] for them. Ours is the recipe of notebook 04b.
+a gradient penalty of weight 10. Data are scaled to [-1, 1] for them. Ours is the recipe of notebook
+04b, with batches of 256.
 
 Seconds are those of the processor, so that a busy neighbour does not count; one thread. Ours needs
 the number of steps beforehand, because its learning rate falls to zero: it is found from the time of

@@ -161,9 +161,10 @@ def test_guarantee_of_half_the_gap(seed):
     noise = 0.05 * torch.randn(200, 6, 4, dtype=torch.float64)
     two = align.shape(*align.noisy(*parts(blobs_at(seed)), 0.3, noise))
     matcher = align.Matcher(one, 0.5, EVERY)
-    change = matcher.losses(two)[:, 0].clamp_min(0).sqrt()
+    E = matcher.losses(two)
+    change = E[:, 0].clamp_min(0).sqrt()
     assert (change < half).any()
-    assert (matcher.accuracy(two)[change < half] == 1).all()
+    assert (matcher.accuracy(E)[change < half] == 1).all()
 
 
 @pytest.mark.parametrize("K", [3, 4, 5, 6])
@@ -187,7 +188,7 @@ def test_accuracy_of_ties_is_their_mean():
     one = align.shape(*align.skeleton(1.0))
     again = [part[None] for part in one]
     matcher = align.Matcher(one, 0.5, align.matchings(7))
-    check_close(matcher.accuracy(again), [5 / 7], tolerance=1e-12)
+    check_close(matcher.accuracy(matcher.losses(again)), [5 / 7], tolerance=1e-12)
 
 
 def test_translation_between_equal_shapes_is_the_rotation():
@@ -262,9 +263,9 @@ def test_wrong_input_is_named():
         align.gromov(M, M + math.nan, M, 0.5)
     with pytest.raises(ValueError, match="NaN"):
         align.fit_blobs(M + math.nan, 2)
-    with pytest.raises(ValueError, match="all 5 points are alike"):
+    with pytest.raises(ValueError, match="column 0 is constant"):
         align.fit_blobs(torch.ones(5, 2), 2)
-    with pytest.raises(ValueError, match="at least 3 points"):
+    with pytest.raises(ValueError, match="3 components need 3 points"):
         align.fit_blobs(torch.ones(2, 2), 3)
     for means in (torch.zeros(1, 2), torch.ones(3, 2)):
         K = len(means)

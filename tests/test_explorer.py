@@ -474,6 +474,9 @@ def test_names_of_a_slider_follow_its_value(opened):
     for value, name in enumerate(["zero", "one", "two", "three"]):
         shown.put(0, 0, 0, value)
         assert shown.locator(".slider output").nth(1).inner_text() == name
+    for value, name in [(0.4, "zero"), (0.6, "one"), (2.4, "two"), (2.6, "three")]:
+        shown.put(0, 0, 0, value)  # on the way, as when playing
+        assert shown.locator(".slider output").nth(1).inner_text() == name
 
 
 # ------------------------------------------------------------------ buttons
@@ -781,10 +784,10 @@ def reference(drawn, outputs, colours, *, flip=None):
         x, y = (1 - x if flip == "x" else x), (1 - y if flip == "y" else y)
         return np.stack([left + wide * x, top + high * y], -1)
 
-    for layer in panel["layers"]:
+    for order, layer in enumerate(panel["layers"]):
         values = np.asarray(outputs[layer["output"]], dtype=float)
         size, colour = max(0.8, layer["size"] * wide / 560), colours[layer["role"]]
-        look = {"alpha": layer["alpha"], "clip_path": box, "color": colour}
+        look = {"alpha": layer["alpha"], "clip_path": box, "color": colour, "zorder": order}
         stroke = look | {
             "linewidth": size * 0.72,
             "solid_capstyle": "butt",
@@ -819,7 +822,7 @@ def reference(drawn, outputs, colours, *, flip=None):
             cells = density_map(colour)(np.clip(shown, 0, 1))
             cells[..., :3], cells[..., 3] = rgb(colour) / 255, np.clip(shown, 0, 1) * layer["alpha"]
             extent = (left, left + wide, top + high, top)
-            ax.imshow(cells, extent=extent, aspect="auto", interpolation="bilinear")
+            ax.imshow(cells, extent=extent, aspect="auto", interpolation="bilinear", zorder=order)
             ax.set(xlim=(0, width), ylim=(height, 0))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
@@ -855,7 +858,8 @@ def test_panels_are_what_torch_computes(opened, name, dark):
         drawn = frame_of(shown, index)
         check_axes(drawn)
         right = strange(picture, reference(drawn, outputs, colours), drawn)
-        assert right < 0.02, f"panel {index}: {right:.3f} of what is drawn is not as it should be"
+        print("RIGHT", name, index, right)
+        assert right < 0.005, f"panel {index}: {right:.3f} of what is drawn is not as it should be"
         for flip in ("x", "y"):
             wrong = strange(picture, reference(drawn, outputs, colours, flip=flip), drawn)
             assert wrong > 4 * max(right, 0.02), f"a mirror image along {flip} would not be seen"
@@ -1010,7 +1014,7 @@ def test_committed_explorer_shows_what_its_model_computes(opened, file):
                 drawn = frame_of(shown, index)
                 check_axes(drawn)
                 wrong = strange(picture, reference(drawn, outputs, PALETTE["light"]), drawn)
-                assert wrong < 0.03, f"{wrong:.3f} of panel {index} is not what the model computes"
+                assert wrong < 0.01, f"{wrong:.3f} of panel {index} is not what the model computes"
                 continue
             image = np.moveaxis(outputs["image"][index], 0, 2).clip(0, 1)
             paper, ink = rgb(PALETTE["light"]["paper"]), rgb(PALETTE["light"]["ink"])

@@ -157,12 +157,12 @@ def test_avif_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
-def test_exif_turns_the_image_upright(tmp_path, kind):
+def test_exif_sets_the_image_upright(tmp_path, kind):
     lying = Image.new("RGB", (32, 32), "white")
     lying.paste(RED, (0, 0, 16, 32))
     exif = Image.Exif()
     exif[0x0112] = 6  # the left side is the top
-    lying.save(tmp_path / f"turned.{kind}", exif=exif, quality=95)
+    lying.save(tmp_path / f"rotated.{kind}", exif=exif, quality=95)
     image = data.image_folder(tmp_path, 16).images[0]
     assert is_colour(image[:, :7], RED, 9) and is_colour(image[:, 9:], (255,) * 3, 9)
 
@@ -213,10 +213,10 @@ def test_a_bad_file_is_named_and_skipped(tmp_path, capsys, name):
 
 
 def test_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    """Turning the image upright is what loads its pixels."""
+    """Setting the image upright is what loads its pixels."""
     (many(tmp_path) / "large.png").write_bytes(png_of(9_000, 9_000))
-    turn, sizes = ImageOps.exif_transpose, []
-    monkeypatch.setattr(ImageOps, "exif_transpose", lambda im: sizes.append(im.size) or turn(im))
+    upright, sizes = ImageOps.exif_transpose, []
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda im: sizes.append(im.size) or upright(im))
     data.image_folder(tmp_path, 8)
     assert sizes == [(40, 30)] * 12
 

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import subprocess
 
 import nbformat
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from conftest import ROOT
 
 from tools import minutes, notebooks, slides, sources, spread, table
+from tools.repository import tracked
 from utils.show import described
 from utils.style import PALETTE
 
@@ -22,14 +22,6 @@ CYCLEGANS = ("05c_cyclegan", "05d_document_cyclegan", "05e_training_with_alignme
 TRAINING_SECONDS = dict.fromkeys(CYCLEGANS, 120)
 MEMORY_MB = 1500
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
-
-
-def tracked():
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True,
-    ).stdout  # fmt: skip
-    return [ROOT / name for name in listed.splitlines() if (ROOT / name).is_file()]
 
 
 def read(path):
@@ -87,7 +79,7 @@ def test_imports_are_declared():
         "jupyter_client": "nbclient",
         "ot": "pot",
     }
-    ours = {"utils", "tools", "conftest"}
+    ours = {"utils", "tools", *(p.stem for p in (ROOT / "tests").glob("*.py"))}
     sources = {str(p): p.read_text(encoding="utf-8") for p in tracked() if p.suffix == ".py"}
     for path in NOTEBOOKS:
         sources[str(path)] = "\n".join(c.source for c in code_cells(path))
