@@ -93,6 +93,7 @@ export class Explorer {
     const set = (name, size) => this.frame.style.setProperty(name, `${size.toFixed(2)}em`);
     set("--names", names);
     set("--outputs", outputs);
+    set("--slider", names + outputs + 6);
     set("--controls", Math.max(names + outputs + 9, 14));
   }
 

@@ -37,7 +37,7 @@ def settle(explorer):
     return explorer.evaluate(
         """async ({ explorer }) => {
             await explorer.taken;
-            await explorer.update();
+            while (explorer.drawing) await explorer.drawing;
             return explorer.values;
         }"""
     )

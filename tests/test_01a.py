@@ -349,6 +349,21 @@ def test_start_needs_points_that_differ(unit):
     assert torch.cdist(means, means).fill_diagonal_(9 * unit).min() > 0.5 * unit, "taken twice"
 
 
+def test_start_draws_by_squared_distance_and_is_as_wide_as_points_are_far():
+    x = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    torch.manual_seed(0)
+    starts = [em.start_mixture(x, 2) for _ in range(2000)]
+    from_zero = [start.means[1, 0].item() for start in starts if start.means[0, 0] == 0]
+    assert abs(np.mean(np.array(from_zero) == 3) - 9 / 10) < 0.05
+    for start in starts[:20]:
+        nearest = (x - start.means[:, 0]).square().amin(1)
+        check_close(start.covariances, nearest.mean().expand(2, 1, 1), tolerance=1e-9)
+    plane = torch.cat([x, 0.1 * x.flip(0)], 1)
+    start = em.start_mixture(plane, 1)
+    square = (plane - start.means).square().sum(1).mean() / 2
+    check_close(start.covariances[0], square * torch.eye(2).double(), tolerance=1e-9)
+
+
 def test_one_component_is_the_gaussian_by_hand():
     x = some_points(100, 3, 2)
     fit = em.fit_mixture(x, em.start_mixture(x, 1), 3)

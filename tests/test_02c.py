@@ -239,3 +239,10 @@ def test_exercise(number):
         vars(flows), check_close=check_close, answered=answered, math=math, torch=torch, F=F
     )
     exercise_works("02c_image_flows", number, names, *WRONG[number])
+
+
+def test_a_pixel_that_never_changes_is_named():
+    x = torch.rand(50, 64)
+    x[:, 7] = 3.0
+    with pytest.raises(ValueError, match="pixel 7 is the same in all images: add the noise"):
+        image_flow(steps=False).initialise(x.double())

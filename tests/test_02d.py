@@ -163,3 +163,9 @@ WRONG = {
 def test_exercise(number):
     names = dict(vars(nb), check_close=check_close, answered=answered, itertools=itertools)
     exercise_works(NAME, number, names, *WRONG[number])
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
+def test_data_that_do_not_vary_are_refused(scale):
+    with pytest.raises(ValueError, match="has to be positive.*do they vary"):
+        nb.VelocityField(scale)

@@ -232,7 +232,7 @@ def test_storm_leaves_no_backlog(page):
             }
             const before = drawn.length;
             move(1.5);
-            while (drawn.at(-1) !== 1.5) await new Promise(r => setTimeout(r, 0));
+            await e.explorer.drawing;
             return [drawn.length, drawn.length - before, drawn.at(-1)];
         }"""
     )
