@@ -253,6 +253,23 @@ def test_r1_is_paid_at_real_data(monkeypatch):
     assert torch.equal(torch.cat(run.drawn), at_one_place(15))
 
 
+def test_discriminator_pays_half_of_gamma_times_the_squared_slope(monkeypatch):
+    """Logit x1, real data at x1 = 3, all samples at 0."""
+    generator, discriminator = small_pair()
+    for weight in generator.parameters():
+        nn.init.zeros_(weight)
+    discriminator.net = nn.Linear(2, 1)
+    discriminator.net.weight.data = torch.tensor([[1.0, 0.0]])
+    nn.init.zeros_(discriminator.net.bias)
+    paid, honest = [], torch.Tensor.backward
+    monkeypatch.setattr(
+        torch.Tensor, "backward", lambda loss: paid.append(loss.item()) or honest(loss)
+    )
+    gan.play(generator, discriminator, at_one_place, steps=1, gamma=0.8, lr=0.0)
+    logistic = math.log(1 + math.exp(-3)) + math.log(2)
+    check_close(paid, [logistic + 0.4, math.log(2)])
+
+
 def test_r1_holds_the_slope_down():
     ends = {}
     for gamma in (0.0, 10.0):

@@ -967,6 +967,16 @@ def test_panels_are_what_torch_computes(opened, name, dark):
             assert wrong > 4 * max(right, 0.02), f"a mirror image along {flip} would not be seen"
 
 
+def test_nothing_is_drawn_beyond_the_frame(opened):
+    shown = opened("t/marks", width=1600)
+    shown.put(1, 1.2)
+    assert shown.outputs()["walk"][..., 0].max() > TALL["xlim"][1], "the case goes beyond"
+    left, top, wide, high = (round(v) for v in frame_of(shown, 1)["frames"][0])
+    beside = shown.pictures()[1][top : top + high - 10, left + wide + 3 :]
+    assert beside.shape[1] >= 3
+    assert (beside == rgb(PALETTE["light"]["paper"])).all()
+
+
 def test_panels_stand_in_their_order_under_their_titles(opened):
     shown = opened("t/marks", width=1600)
     assert shown.locator("figcaption").all_inner_texts() == ["the dots", "the walk", "the arrows"]
@@ -1010,7 +1020,8 @@ def test_explorer_fills_a_slide_and_stays_inside(opened, name):
             const seen = [explorer.stage, shadowRoot.querySelector(".pad")].filter(Boolean);
             const area = seen.reduce((sum, part) => sum + part.offsetWidth * part.offsetHeight, 0);
             const { offsetWidth, offsetHeight } = explorer.host;
-            return [spills, area / (offsetWidth * offsetHeight), explorer.stage.offsetHeight / offsetHeight];
+            const high = explorer.padBox ? 0 : explorer.stage.offsetHeight / offsetHeight;
+            return [spills, area / (offsetWidth * offsetHeight), high];
         }"""
     )
     assert spills == []
