@@ -56,7 +56,7 @@ def exercise_works(notebook, number, names, wrong, where):
 
     `names` holds what the checker uses; `wrong` is the code of a wrong answer.
     """
-    names = dict(names, exercise=lambda *_: None)
+    names = dict(names, exercise=lambda *_, **__: None)
     texts = [source(cell) for cell in cells(notebook)]
     solution = solutions(notebook)[number]
     checker = next(text for text in texts if f"def check_{number}(" in text)

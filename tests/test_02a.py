@@ -147,7 +147,7 @@ WRONG = {
     2: (
         "def my_log_abs_det(f, x):\n"
         "    return torch.linalg.det(torch.func.vmap(torch.func.jacrev(f))(x)).log()",
-        "turns the plane over",
+        "flips the plane",
     ),
     3: (
         "def my_sample_with_log_prob(maps, z):\n"

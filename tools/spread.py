@@ -58,7 +58,7 @@ def __seen(key, ops, *values):
         try:
             up, down = (b, a) if op in ("Lt", "LtE") else (a, b)
             margin = (__number(up) - __number(down)).min()
-            if op not in ("Lt", "LtE", "Gt", "GtE"):
+            if op not in ("Lt", "LtE", "Gt", "GtE") or margin != margin:
                 raise TypeError
         except (TypeError, ValueError):
             margin = __np.inf if __np.all(__number(part) if hasattr(part, "shape") else part) else -__np.inf
@@ -82,7 +82,8 @@ def __watched(check, margin):
             return check(*args, **kwargs)
         key = f"{__cell}|{check.__name__}|{kwargs.get('what', 'line ' + str(caller.f_lineno))}"
         try:
-            __keep(key, margin(*args, **kwargs))
+            room = margin(*args, **kwargs)
+            __keep(key, room if room == room else __np.inf)
             return check(*args, **kwargs)
         except AssertionError:
             __keep(key, -__np.inf)
