@@ -167,5 +167,5 @@ def test_exercise(number):
 
 @pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
 def test_data_that_do_not_vary_are_refused(scale):
-    with pytest.raises(ValueError, match="has to be positive.*do they vary"):
+    with pytest.raises(ValueError, match=r"has to be positive.*do they vary"):
         nb.VelocityField(scale)

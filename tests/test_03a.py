@@ -202,7 +202,15 @@ def rehearsed(digits, monkeypatch):
     """The notebook's open cells with two steps a training and without its checks: what they define."""
     monkeypatch.setattr(train, "Training", Short)
     monkeypatch.setattr(data, "digits", lambda: digits)
-    silent = ("say", "record", "predict", "exercise", "check_close", "check_monte_carlo", "check_unseen")
+    silent = (
+        "say",
+        "record",
+        "predict",
+        "exercise",
+        "check_close",
+        "check_monte_carlo",
+        "check_unseen",
+    )
     names = {"__name__": "rehearsal"}
     for cell in cells("03a_vae"):
         text = source(cell)

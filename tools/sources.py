@@ -2,7 +2,8 @@
 
 It covers the code of the notebook's cells, the model cells of each notebook whose `definitions` it
 takes, and of `utils` those functions, classes and constants that are reached from what it imports.
-Comments, docstrings, layout and text cells ask for nothing.
+Comments, docstrings, layout, text cells and the bounds of assertions ask for nothing: of an
+assertion only the calls count, for they may draw random numbers.
 """
 
 import ast
@@ -153,6 +154,9 @@ def canonical(node):
     if isinstance(node, list):
         kept = [part for part in node if not (isinstance(part, ast.AST) and _is_text(part))]
         return "[" + ",".join(map(canonical, kept)) + "]"
+    if isinstance(node, ast.Assert):
+        calls = [part for part in ast.walk(node.test) if isinstance(part, ast.Call)]
+        return f"Assert({canonical(calls)})"
     if not isinstance(node, ast.AST):
         return re.sub(r" at 0x\w+", "", repr(node))
     fields = [(name, getattr(node, name, None)) for name in node._fields]
