@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tools import browser, notebooks, pages, slides, table
+from tools import browser, notebooks, pages, slides, spread, table
 from utils import ROOT
 
 NOTEBOOK_CELL_SECONDS = 300
@@ -24,7 +24,9 @@ def run(arguments=()):
         slides.build_print()
     failed = subprocess.run([*PYTEST, "-n", "2", "tests", *arguments], cwd=ROOT).returncode
     if not arguments:
-        failed = subprocess.run(nbval(["notebooks"]), cwd=ROOT, env=offline()).returncode or failed
+        executed = subprocess.run(nbval(["notebooks"]), cwd=ROOT, env=offline()).returncode
+        stems = [path.stem for path in notebooks.all_notebooks()]
+        failed = failed or executed or strange(stems)
     tell(missing)
     return failed
 
@@ -51,7 +53,7 @@ def check(names):
         failed = subprocess.run([*PYTEST, *selected(stems)], cwd=ROOT).returncode
         print(cells.communicate()[0], flush=True)
     tell(missing)
-    return failed or cells.returncode
+    return failed or cells.returncode or strange(stems)
 
 
 def selected(stems):
@@ -74,6 +76,14 @@ def selected(stems):
         "-k",
         " or ".join([*sorted(mine | own), rules]),
     ]
+
+
+def strange(stems):
+    """Say what the notebooks just recorded far from their ten seeds; return 1 if anything."""
+    out = slides.BUILD / "nbval"
+    told = [line for s in stems for line in spread.strange(spread.numbers(out, s, "0"), s)]
+    print("".join(f"{line}\n" for line in told), end="")
+    return int(bool(told))
 
 
 def prepare():
