@@ -4,11 +4,11 @@
 
 Run it on a quiet machine. All learn start, syntax and emissions of 27 states from the same random
 start on the same characters (27 symbols, from the course's own text) with one thread, one after the
-other, in three rounds; float64 unless said. Printed are medians of the whole fit divided by the number of steps. "exact" is
-the text as one sequence, cut into pieces that exchange messages until nothing changes; "apart"
-takes each piece for a sequence of its own. hmmlearn does the work of "exact", with its faster
-implementation ("scaling"). The last column is the log-likelihood of the whole text under the model
-learned, as hmmlearn computes it for all.
+other, in three rounds; float64 unless said. Printed are medians of the whole fit divided by the
+number of steps. "exact" is the text as one sequence, cut into pieces that exchange messages until
+nothing changes; "apart" takes each piece for a sequence of its own. hmmlearn does the work of
+"exact", with its faster implementation ("scaling"). The last column is the log-likelihood of the
+whole text under the model learned, as hmmlearn computes it for all.
 """
 
 import argparse

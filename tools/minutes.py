@@ -62,7 +62,7 @@ def _minutes(cell):
         if "image/png" in data or "text/html" in data:
             spent += MINUTES["figure"]
         elif "text/markdown" in data:
-            spent += _of_text(data["text/markdown"])
+            spent += _of_words(data["text/markdown"])
     return spent
 
 
@@ -74,7 +74,11 @@ def _of_text(text):
     for title in re.findall(r"\*\*Exercise \d+[^*]*\*\*", text):
         level = next((level for level in EXERCISE if level in title), "medium")
         spent += EXERCISE[level]
-    return spent + len(WORD.findall(text)) / WORDS_A_MINUTE
+    return spent + _of_words(text)
+
+
+def _of_words(text):
+    return len(WORD.findall(text)) / WORDS_A_MINUTE
 
 
 def rounded(minutes):

@@ -27,7 +27,7 @@ from utils.store import atomic_write
 FILE = ROOT / "results" / "spread.json"
 LEAST = 3.0  # standard deviations
 SHOWN = 12  # of the tightest bounds of a notebook
-FAR, SHARE = 8.0, 0.25  # a number is strange beyond so many sd, and so large a part of its mean
+FAR, SHARE = 8.0, 0.2  # a number is strange beyond so many sd, and so large a part of its mean
 MACHINE = re.compile(r"seconds|_ms|ms_|memory|faster|difference|source")  # not of the model
 
 WATCH = """
