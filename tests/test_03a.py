@@ -216,7 +216,7 @@ def rehearsed(digits, monkeypatch):
         text = source(cell)
         tags = cell["metadata"].get("tags", [])
         folded = cell["metadata"].get("jupyter", {}).get("source_hidden")
-        needed = not folded or "model" in tags or text.startswith("import ")
+        needed = not folded or "model" in tags or text.startswith(("import ", "def independent"))
         if cell["cell_type"] != "code" or not needed or "explore.Explorer" in text:
             continue
         if text.startswith("line = "):
