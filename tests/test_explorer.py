@@ -895,6 +895,7 @@ def reference(drawn, outputs, colours, *, flip=None):
             "linewidth": size * 0.72,
             "solid_capstyle": "butt",
             "solid_joinstyle": "miter",
+            "snap": False,
         }
         fill = look | {"linewidth": 0}
         kind = layer["kind"]
