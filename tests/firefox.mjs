@@ -23,6 +23,7 @@ async function moved() {
   const pictures = (explorer) => explorer.canvases.map((canvas) => canvas.toDataURL()).join();
   const settled = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const changed = [];
+  for (const part of document.querySelectorAll("details")) part.open = true;
   for (const element of document.querySelectorAll("latent-explorer")) {
     const { explorer } = element;
     const slide = element.closest("section");

@@ -343,6 +343,7 @@ def test_notebook_page_is_alive_without_kernel_or_network(page, notebook):
     assert page.locator("[data-mjx-error]").count() == 0
     alts = page.evaluate("() => [...document.images].map(i => i.alt)")
     assert not [alt for alt in alts if alt.startswith("No description")]
+    page.evaluate("() => document.querySelectorAll('details').forEach(part => (part.open = true))")
     for explorer in page.locator("latent-explorer").all():
         name = explorer.get_attribute("name")
         explorer.scroll_into_view_if_needed()
