@@ -217,7 +217,6 @@ def test_most_runs_say_what_the_text_says():
     mostly(lambda run: run["horizon_student_pixels"] > run["horizon_both_pixels"])
     mostly(lambda run: run["house_second_percent"] > run["house_first_percent"])
     mostly(lambda run: run["trees_colours_percent"] < run["trees_none_percent"])
-    mostly(lambda run: run["goals_reached"] >= 2)
 
 
 # ------------------------------------------------------------------ what the slides say
