@@ -310,20 +310,21 @@ def test_without_an_adversarial_term_nothing_moves():
     assert (means[0](x) - x).abs().mean() < 0.1
 
 
-def test_the_plain_loop_needs_less_momentum():
-    """What the exercise says of the loop that the notebook shows, in two runs of it."""
+@pytest.mark.parametrize("seed", range(3))
+def test_the_plain_loop_needs_less_momentum(seed):
+    """What the exercise says of the loop that the notebook shows."""
     parts = ("def ring", "both = generators, discriminators\nsides")
     texts = [source(cell) for cell in cells(NAME) if cell["cell_type"] == "code"]
     helpers, loop = (next(text for text in texts if part in text) for part in parts)
     rotation = next(text for text in texts if "def rotation" in text).split("\n\n\n")[0]
     last = []
-    for momentum in ("", ", betas=(0.5, 0.9)"):
-        torch.manual_seed(0)
+    for momentum in ("", ", betas=(0.5, 0.999)"):
+        torch.manual_seed(seed)
         scope = dict(vars(cycle), device=torch.device("cpu"))
         exec(rotation + "\n\n" + helpers, scope)
         exec(loop.replace("lr=3e-3)", f"lr=3e-3{momentum})"), scope)
         last.append(np.mean(scope["plain"][-100:]))
-    assert last[0] > last[1], last
+    assert last[0] > 1.3 * last[1], last
 
 
 # ------------------------------------------------------------------ the image pool

@@ -295,6 +295,9 @@ def test_dark_room_repaints_and_shows_the_dots(page):
         contrasts.append(np.sort(ratio[ratio > 1.15]))
         page.keyboard.press("d")
     assert ink[0] != ink[1]
+    for contrast in contrasts:
+        assert len(contrast) > 3000
+        assert np.median(contrast) > 1.8
     light, dark = (np.quantile(contrast, [0.1, 0.25, 0.5]) for contrast in contrasts)
     assert (dark > 0.95 * light).all(), f"in the dark {dark}, in the light {light}"
 

@@ -11,7 +11,6 @@ from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9][a-z]_*.ipynb"))
 
-# What follows the new pattern leaves these lists; nothing joins them.
 SPECS = {
     f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "lecture/live").glob("*/*.json"))

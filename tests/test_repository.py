@@ -152,7 +152,9 @@ def test_notebook_has_the_parts_a_reader_expects(path):
     assert "Summary" in headings and "**Sources" in text and "Predict" in text
     assert "seed_everything()" in text and "record(" in text
     for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 40, cell.source[:60]
+        lines = cell.source.splitlines()
+        assert len(lines) <= 40, cell.source[:60]
+        assert max(map(len, lines), default=0) <= 88, max(lines, key=len)
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", text), "a control character: a lost backslash?"
     assert text.count("assert ") + text.count("check_") >= 10
 
