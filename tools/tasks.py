@@ -68,6 +68,13 @@ def spread(*names):
 
 
 @task
+def readers():
+    from tools import readers as module
+
+    return module.run()
+
+
+@task
 def figures():
     from tools import notebooks as module
 

@@ -1,16 +1,12 @@
 """MNIST and two relatives from OpenML, for those who want more than the course needs."""
 
-import hashlib
-import json
-import os
-import pathlib
 import socket
 
 import numpy as np
 import torch
 from sklearn.datasets import fetch_openml
 
-from utils.store import try_write
+from utils.data import cache
 
 PATIENCE = 30  # seconds without an answer
 SETS = {"mnist": (554, 28), "fashion-mnist": (40996, 28), "usps": (41082, 16)}  # number, side
@@ -31,14 +27,14 @@ def openml(name):
     """
     if name not in SETS:
         raise ValueError(f"there is no data set {name!r}, only {', '.join(SETS)}")
-    cache = os.environ.get("LECTURE_DATA", pathlib.Path.home() / ".cache" / "generative-lecture")
-    path = pathlib.Path(cache) / f"{name}.bin"
-    kept = _load(path) if path.exists() else None
-    if kept is None:
-        kept = _fetch(name)
-        _keep(path, *kept)
     side = SETS[name][1]
-    images, labels = map(torch.from_numpy, kept)
+    body = cache.load(name)
+    if body is None:
+        x, y = _fetch(name)
+        body = x.tobytes() + y.tobytes()
+        cache.keep(name, body)
+    values = torch.frombuffer(bytearray(body), dtype=torch.uint8)
+    images, labels = values.split([len(body) // (side**2 + 1) * n for n in (side**2, 1)])
     return images.view(-1, 1, side, side), labels.long()
 
 
@@ -61,24 +57,3 @@ def _fetch(name):
     x = (255 * (x - x.min()) / (x.max() - x.min())).round().astype(np.uint8)
     y = raw.target.astype(float).astype(np.uint8)
     return x, y - y.min()  # the labels of usps count from 1
-
-
-def _keep(path, x, y):
-    body = x.tobytes() + y.tobytes()
-    header = {"count": len(y), "sha256": hashlib.sha256(body).hexdigest()}
-    try_write(path, json.dumps(header).encode() + b"\n" + body)
-
-
-def _load(path):
-    """What `_keep` wrote; None if it is damaged, which is said, and the file set aside."""
-    line, _, body = path.read_bytes().partition(b"\n")
-    try:
-        header = json.loads(line)
-        if hashlib.sha256(body).hexdigest() == header["sha256"]:
-            values = np.frombuffer(bytearray(body), dtype=np.uint8)
-            return np.split(values, [len(values) - header["count"]])
-    except (ValueError, TypeError, KeyError):
-        pass
-    damaged = path.with_name(path.name + ".damaged")
-    path.replace(damaged)
-    print(f"{path.name} is damaged; it was renamed to {damaged.name} and is fetched anew.")
