@@ -443,3 +443,46 @@ def test_a_swap_that_is_accepted_too_rarely():
         "    return 0.5 * ((beta2 - beta) * (energy2 - energy)).exp().clamp(max=1)"
     )
     exercise_works(NAME, 4, names, lazy, "too rarely")
+
+
+# ------------------------------------------------------------------ without hidden units
+
+
+def some_pairs(units=5, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    W = torch.randn(units, units, dtype=torch.float64, generator=generator).triu(1)
+    return bm.Pairs(W + W.T, torch.randn(units, dtype=torch.float64, generator=generator))
+
+
+def test_a_machine_without_hidden_units_has_the_boltzmann_law():
+    pairs, states = some_pairs(), bm.all_states(5)
+    log_p, log_z = bm.boltzmann(bm.visible_energy(states, pairs.W, pairs.b))
+    check_close(pairs.log_prob(states), log_p, tolerance=1e-12)
+    check_close(pairs.log_z(), log_z, tolerance=1e-12)
+
+
+def test_a_sweep_keeps_the_law_and_its_argument():
+    pairs, states = some_pairs(), bm.all_states(5)
+    torch.manual_seed(0)
+    law = pairs.log_prob(states).exp()
+    x = states[torch.multinomial(law, 100_000, replacement=True)]
+    before = x.clone()
+    moved = bm.sweep(pairs, x)
+    assert torch.equal(x, before) and (moved != x).double().mean() > 0.1
+    places = 2.0 ** torch.arange(4, -1, -1)
+    share = torch.bincount((moved @ places.double()).long(), minlength=32) / len(x)
+    assert ((share - law).abs() < 5 * (law * (1 - law) / len(x)).sqrt() + 1e-12).all()
+
+
+def test_ais_by_sweeps_finds_the_normaliser():
+    pairs = some_pairs()
+    torch.manual_seed(0)
+    found, _ = bm.ais_log_z(pairs, 0 * pairs.b, steps=50, chains=500, runs=20, move=bm.sweep)
+    check_monte_carlo((found - pairs.log_z()).exp(), 1.0, errors=4)
+
+
+def test_pseudo_likelihood_finds_the_couplings_of_exact_data():
+    pairs, states = some_pairs(), bm.all_states(5)
+    W, b = bm.fit_pseudo(states, pairs.log_prob(states).exp(), decay=0.0)
+    check_close(W, pairs.W, tolerance=1e-4)
+    check_close(b, pairs.b, tolerance=1e-4)
