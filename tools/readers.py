@@ -21,7 +21,10 @@ def moved(x):
     zoom = 1 + ZOOM * (2 * torch.rand(count) - 1)
     shift = SHIFT * (2 * torch.rand(count, 2) - 1)
     sine, cosine = zoom * turn.sin(), zoom * turn.cos()
-    rows = [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)]
+    rows = [
+        torch.stack([cosine, -sine, shift[:, 0]], 1),
+        torch.stack([sine, cosine, shift[:, 1]], 1),
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), x.shape, align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
 

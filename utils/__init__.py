@@ -1,4 +1,6 @@
-"""What the notebooks share: data, progress, style, checks, sliders. No model lives here.
+"""What the notebooks share: data, progress, style, checks, sliders, and the yardstick for pictures.
+
+No model of the lecture lives here.
 
 Importing this package settles PyTorch's threads. Its default is one per core that spins while it
 waits; a small model on a machine with a busy neighbour (a browser is one) then trains ten times

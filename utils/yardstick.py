@@ -7,6 +7,7 @@ distance says little by itself: give it beside that of real pictures against rea
 same numbers of pictures.
 """
 
+from collections import OrderedDict
 from functools import cache
 from typing import NamedTuple
 
@@ -21,47 +22,22 @@ from utils.store import load_model
 AT_ONCE = 500  # pictures; keeps the memory small
 
 
-def _block(inputs, outputs, stride=2):
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+SHAPES = {"digits": (1, 28, 28), "scenes": (3, 32, 32)}
+ANSWERS = {"digits": 10, "scenes": 1 + TREES + 1 + len(WALLS) + len(SEASONS) + len(TIMES) + 3}
+
+
+def _block(inputs, outputs):
+    convolution = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-class Reader(nn.Module):
-    """Pictures (N, channels, side, side) in [0, 1] to 64 features, and to answers (N, answers)."""
-
-    def __init__(self, channels, side, answers):
-        super().__init__()
-        self.shape = (channels, side, side)
-        self.body = nn.Sequential(
-            *(_block(channels, 16), _block(16, 32), _block(32, 32), nn.Flatten()),
-            *(nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU()),
-        )
-        self.head = nn.Linear(64, answers)
-
-    def forward(self, x):
-        return self.head(self.body(x))
-
-    @torch.no_grad()
-    def features(self, x):
-        """The features (N, 64) of pictures. Raises ValueError for another shape or range."""
-        if x.shape[1:] != self.shape or not len(x):
-            wanted = ", ".join(map(str, self.shape))
-            raise ValueError(
-                f"this reader takes pictures (N, {wanted}), N at least 1, not {tuple(x.shape)}"
-            )
-        if not (x.isfinite().all() and x.min() >= 0 and x.max() <= 1):
-            raise ValueError(
-                f"a reader takes values from 0 to 1, these run from {x.min():g} to {x.max():g}; "
-                "after a tanh, which gives -1 to 1, use (x + 1) / 2"
-            )
-        return torch.cat([self.body(part) for part in x.float().cpu().split(AT_ONCE)])
-
-
 def new_reader(name):
-    """An untrained reader: "digits" for data.mnist(), "scenes" for data.scenes() of side 32."""
-    if name == "digits":
-        return Reader(1, 28, 10)
-    return Reader(3, 32, 1 + TREES + 1 + len(WALLS) + len(SEASONS) + len(TIMES) + 3)
+    """An untrained reader of "digits" or "scenes": body, pictures to features, and head, to answers."""
+    body = nn.Sequential(
+        *(_block(SHAPES[name][0], 16), _block(16, 32), _block(32, 32), nn.Flatten()),
+        *(nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU()),
+    )
+    return nn.Sequential(OrderedDict(body=body, head=nn.Linear(64, ANSWERS[name])))
 
 
 @cache
@@ -71,14 +47,31 @@ def _reader(name):
     return reader.eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def _features(name, x):
+    """The features (N, 64) of pictures. Raises ValueError for another shape or range."""
+    if x.shape[1:] != SHAPES[name] or not len(x):
+        wanted = ", ".join(map(str, SHAPES[name]))
+        raise ValueError(
+            f"the reader of {name} takes pictures (N, {wanted}), N at least 1, not {tuple(x.shape)}"
+        )
+    if not (x.isfinite().all() and x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"a reader takes values from 0 to 1, these run from {x.min():g} to {x.max():g}; "
+            "after a tanh, which gives -1 to 1, use (x + 1) / 2"
+        )
+    body = _reader(name).body
+    return torch.cat([body(part) for part in x.float().cpu().split(AT_ONCE)])
+
+
 def digit_features(x):
     """Features (N, 64) of digits (N, 1, 28, 28) in [0, 1]."""
-    return _reader("digits").features(x)
+    return _features("digits", x)
 
 
 def scene_features(x):
     """Features (N, 64) of scenes (N, 3, 32, 32) in [0, 1]."""
-    return _reader("scenes").features(x)
+    return _features("scenes", x)
 
 
 class ReadDigits(NamedTuple):
@@ -90,8 +83,7 @@ class ReadDigits(NamedTuple):
 
 def read_digits(x):
     """What the reader takes digits (N, 1, 28, 28) in [0, 1] for."""
-    reader = _reader("digits")
-    certainty, label = reader.head(reader.features(x)).softmax(1).max(1)
+    certainty, label = _reader("digits").head(digit_features(x)).softmax(1).max(1)
     return ReadDigits(label, certainty)
 
 
@@ -115,8 +107,7 @@ def split_answers(answers):
 
 def read_scenes(x):
     """What the reader finds in scenes (N, 3, 32, 32) in [0, 1]."""
-    reader = _reader("scenes")
-    house, *kinds, places = split_answers(reader.head(reader.features(x)))
+    house, *kinds, places = split_answers(_reader("scenes").head(scene_features(x)))
     house = house.squeeze(1)
     certainty = house.abs().sigmoid() * kinds[0].softmax(1).amax(1)
     found = (kind.argmax(1) for kind in kinds)

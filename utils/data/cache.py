@@ -28,7 +28,7 @@ def load(name):
     path = place(name)
     try:
         line, _, body = path.read_bytes().partition(b"\n")
-    except FileNotFoundError:
+    except OSError:  # not there, or not ours to read
         return None
     try:
         if hashlib.sha256(body).hexdigest() == json.loads(line)["sha256"]:
