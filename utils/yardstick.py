@@ -41,10 +41,11 @@ def new_reader(name):
 
 
 @cache
-def _reader(name):
-    reader = new_reader(name)
-    load_model(ROOT / "utils" / "readers" / f"{name}.pt", reader)
-    return reader.eval().requires_grad_(False)
+def reader(name):
+    """The trained reader of "digits" or "scenes", frozen: `body` gives features, `head` answers."""
+    network = new_reader(name)
+    load_model(ROOT / "utils" / "readers" / f"{name}.pt", network)
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -60,7 +61,7 @@ def _features(name, x):
             f"a reader takes values from 0 to 1, these run from {x.min():g} to {x.max():g}; "
             "after a tanh, which gives -1 to 1, use (x + 1) / 2"
         )
-    body = _reader(name).body
+    body = reader(name).body
     return torch.cat([body(part) for part in x.float().cpu().split(AT_ONCE)])
 
 
@@ -83,7 +84,7 @@ class ReadDigits(NamedTuple):
 
 def read_digits(x):
     """What the reader takes digits (N, 1, 28, 28) in [0, 1] for."""
-    certainty, label = _reader("digits").head(digit_features(x)).softmax(1).max(1)
+    certainty, label = reader("digits").head(digit_features(x)).softmax(1).max(1)
     return ReadDigits(label, certainty)
 
 
@@ -107,7 +108,7 @@ def split_answers(answers):
 
 def read_scenes(x):
     """What the reader finds in scenes (N, 3, 32, 32) in [0, 1]."""
-    house, *kinds, places = split_answers(_reader("scenes").head(scene_features(x)))
+    house, *kinds, places = split_answers(reader("scenes").head(scene_features(x)))
     house = house.squeeze(1)
     certainty = house.abs().sigmoid() * kinds[0].softmax(1).amax(1)
     found = (kind.argmax(1) for kind in kinds)
