@@ -19,7 +19,7 @@ DECKS = slides.decks()
 FIGURES = sorted(p for p in (ROOT / "figures").rglob("*") if p.suffix in (".svg", ".png", ".webp"))
 LIVE = sorted((ROOT / "lecture" / "live").rglob("*.json"))
 CYCLEGANS = ("05c_cyclegan", "05d_document_cyclegan", "05e_training_with_alignment")
-TRAINING_SECONDS = dict.fromkeys(CYCLEGANS, 120)
+TRAINING_SECONDS = dict.fromkeys([*CYCLEGANS, "04f_biggan_tricks"], 120)
 MEMORY_MB = 1500
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -256,7 +256,7 @@ def test_memory_stays_in_its_budget(path):
     assert table.recorded(path.stem)["0"]["memory_twice_mb"] <= MEMORY_MB
 
 
-NOT_YET = {"05e"}  # run under ten seeds
+NOT_YET = {"04c", "04f", "05e"}  # run under ten seeds
 
 
 @by_name
