@@ -3,7 +3,7 @@ PYTHON ?= python3
 TASK = $(PYTHON) -I tools/env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help lecture test check slides pages notebooks spread figures results lint lock clean
+.PHONY: help lecture test check slides pages notebooks spread readers figures results lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ notebooks:  ## execute notebooks and store them (ONLY=03a for some, SEED=1, SEED
 
 spread:  ## how much room each assertion has, over SEEDS=10 (ONLY=03a for some)
 	@$(TASK) spread $(ONLY)
+
+readers:  ## train the readers that score pictures anew (utils/yardstick.py)
+	@$(TASK) readers
 
 figures:  ## draw again the figures whose notebook has changed
 	@$(TASK) figures

@@ -39,7 +39,6 @@ def main():
     parser.add_argument("--start", type=int, default=100)
     parser.add_argument("--equal-steps", action="store_true")
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
     torch.manual_seed(chosen.start)
     train, valid, test = data.mnist()
     x_train, y_train = ours.shrink(train.x), train.y

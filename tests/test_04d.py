@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from conftest import exercise_works
+from scipy.stats import binomtest
 from torch.nn import functional as F
 
 from utils import data, yardstick
@@ -235,10 +236,8 @@ def test_the_live_digit_takes_classes_and_blends(generator):
 
 
 def test_the_interval_holds_the_share_and_covers():
-    from scipy.stats import beta as beta_law
-
     start = next(source(c) for c in cells(NAME) if source(c).startswith("def interval"))
-    names = {"beta_law": beta_law}
+    names = {"binomtest": binomtest}
     exec(start.split("\n\n\n")[0], names)
     low, high = names["interval"](194, 200)
     assert low < 0.97 < high and abs(low - 0.9358) < 2e-3 and abs(high - 0.9889) < 2e-3

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from utils import ROOT, data, yardstick
 from utils.checks import check_close
 from utils.data import cache
+from utils.notebooks import cells, source
 
 mnist = import_module("utils.data.mnist")  # the package has the function of that name
 FLOOR = {"digits": 0.29, "scenes": 0.08}  # 2000 or 3000 real pictures against as many others
@@ -152,6 +153,15 @@ def test_frechet_against_scipy_and_the_formula_for_gaussians():
     check_close(yardstick.frechet(a, a), 0.0, tolerance=1e-8)
     check_close(yardstick.frechet(x, x + 2), 4.0 * 5, tolerance=1e-8, what="a shift by 2")
     check_close(yardstick.frechet(x, 3 * x), _scaled(x, 3), tolerance=1e-8, what="three times")
+
+
+def test_frechet_is_the_one_that_04a_teaches():
+    start = next(source(c) for c in cells("04a_gan") if "def frechet(" in source(c))
+    names = {"torch": torch, "np": np}
+    exec(start[start.index("def frechet(") :].split("\n\n\n")[0].split("\ntest_")[0], names)
+    x = torch.randn(300, 6, dtype=torch.float64)
+    a, b = x @ torch.randn(6, 6, dtype=torch.float64), 2 * x.flip(1) + 1
+    check_close(names["frechet"](a, b), yardstick.frechet(a, b), tolerance=1e-6)
 
 
 def _scaled(x, factor):

@@ -1,4 +1,8 @@
-"""Train the readers of utils/yardstick.py and keep their weights: a minute each, run by hand."""
+"""Train the readers of utils/yardstick.py and keep their weights: half a minute in all.
+
+Run by hand, `make readers`, when the data or the readers are changed; all results that were measured
+with them have to be made anew then.
+"""
 
 import math
 
@@ -87,6 +91,6 @@ def train(name, draw, loss_of, steps=STEPS):
 
 
 def run():
-    """Make utils/readers/*.pt anew. Every distance and share in the results then changes."""
+    """Make utils/readers/*.pt anew."""
     for name, make in {"digits": digits, "scenes": scenes}.items():
         save_model(ROOT / "utils" / "readers" / f"{name}.pt", train(name, *make()))
