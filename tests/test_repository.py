@@ -5,12 +5,14 @@ import json
 import re
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
 
 from tools import minutes, notebooks, slides, sources, spread, table
 from tools.repository import tracked
+from utils.results import recorded_samples
 from utils.show import described
 from utils.style import PALETTE
 
@@ -19,7 +21,9 @@ DECKS = slides.decks()
 FIGURES = sorted(p for p in (ROOT / "figures").rglob("*") if p.suffix in (".svg", ".png", ".webp"))
 LIVE = sorted((ROOT / "lecture" / "live").rglob("*.json"))
 CYCLEGANS = ("05c_cyclegan", "05d_document_cyclegan", "05e_training_with_alignment")
-TRAINING_SECONDS = dict.fromkeys([*CYCLEGANS, "04f_biggan_tricks"], 120)
+TRAINING_SECONDS = dict.fromkeys(
+    [*CYCLEGANS, "04f_biggan_tricks", "06a_diffusion", "06b_media"], 120
+)
 MEMORY_MB = 1500
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -285,6 +289,28 @@ def test_results_come_from_the_present_code_with_three_seeds(path):
         assert values["source"] == present, (
             f"seed {seed} of {path.stem} was measured with other code: "
             f"SEED={seed} make notebooks ONLY={path.stem[:3]}"
+        )
+
+
+@by_name
+def test_samples_come_from_the_present_code(path):
+    """A cell tagged `samples` is the last one that draws, and its file is as old as its notebook."""
+    notebook = read(path)
+    cells = [c for c in notebook.cells if "samples" in c.metadata.get("tags", [])]
+    file = ROOT / "results/samples" / f"{path.stem}.npz"
+    assert bool(cells) == file.exists()
+    if not cells:
+        return
+    (cell,) = cells
+    after = notebook.cells[notebook.cells.index(cell) + 1 :]
+    assert all(c.cell_type == "markdown" for c in after), "cells tagged samples come last"
+    calls = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Call)]
+    (call,) = [n for n in calls if getattr(n.func, "id", "") == "record_samples"]
+    names = [keyword.arg for keyword in call.keywords]
+    assert set(recorded_samples(path.stem)) == set(names)
+    with np.load(file) as kept:
+        assert (str(kept["seed"]), str(kept["source"])) == ("0", sources.mark(notebook, True)), (
+            f"{file.name} is older than its notebook: make notebooks ONLY={path.stem[:3]}"
         )
 
 

@@ -32,6 +32,8 @@ def test_mark_asks_nothing_for_words_and_layout():
     assert plain != mark("def f(x):\n    return x + 2", "y = f(2)")
     assert mark("x = None") != mark("x = ...") != mark("x = 0")
     assert mark("assert x < 1") == mark("assert y > 2 and x") and mark("assert f()") != mark("")
+    drawn = notebook(new_code("x = 1"), new_code("f(x)", metadata={"tags": ["samples"]}))
+    assert sources.mark(drawn) == mark("x = 1") != sources.mark(drawn, samples=True)
 
 
 DEFINED = 'from utils.notebooks import definitions\ngan = definitions("04b_gan_failures")'

@@ -22,7 +22,7 @@ from utils.checks import (
     predict,
 )
 from utils.notebooks import solutions
-from utils.results import record
+from utils.results import record, record_samples, recorded_samples
 from utils.train import Training, seed_everything
 
 
@@ -85,6 +85,47 @@ def test_results_keep_other_seeds_and_forget_older_code(tmp_path, monkeypatch):
         "0": {"source": "one", "nats": 1.2346, "seconds": 2.0, "more": 3.0},
         "1": {"source": "two", "other": [1.0, 2.0]},
     }
+
+
+def test_samples_are_kept_whole_and_leave_the_random_numbers_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(3)
+    np.random.seed(3)
+    record_samples(
+        "n",
+        digits_x=lambda: torch.randint(0, 17, (1000, 8, 8)).float(),
+        ring_x=lambda: np.random.randn(1000, 2),
+    )
+    assert (torch.rand(1), np.random.rand()) == expected
+    found = recorded_samples("n")
+    assert set(found) == {"digits_x", "ring_x"}
+    assert found["digits_x"].dtype == np.uint8 and found["ring_x"].dtype == np.float32
+    assert found["digits_x"].max() == 16 and found["digits_x"].min() == 0
+    with pytest.raises(FileNotFoundError, match="make notebooks ONLY=09z"):
+        recorded_samples("09z_nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn", "told"),
+    [
+        ("digits", np.zeros((1000, 8, 8)), "call it <world>_<family>"),
+        ("clouds_x", np.zeros((1000, 8, 8)), "call it <world>_<family>"),
+        ("digits_x", np.zeros((1000, 64)), "expected"),
+        ("digits_x", np.zeros((999, 8, 8)), "expected"),
+        ("digits_x", np.full((1000, 8, 8), 0.5), "up to 16"),
+        ("bars_x", np.full((1000, 4, 4), 2), "up to 1"),
+        ("bars_x", np.full((1000, 4, 4), -1), "below 0"),
+        ("ring_x", np.full((1000, 2), np.nan), "none missing"),
+    ],
+)
+def test_samples_of_another_form_are_refused(name, drawn, told, tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    with pytest.raises(ValueError, match=told):
+        record_samples("n", **{name: lambda: drawn})
+    assert not (tmp_path / "results").exists()
 
 
 def test_seed_comes_from_the_environment(monkeypatch):

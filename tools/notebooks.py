@@ -93,6 +93,7 @@ def execute(path, seed="0"):
     shutil.rmtree(out, ignore_errors=True)
     environment = dict(os.environ, SEED=seed, LECTURE_QUIET="1", LECTURE_OUT=str(out))
     environment["LECTURE_SOURCE"] = sources.mark(notebook)
+    environment["LECTURE_SAMPLES"] = sources.mark(notebook, samples=True)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -114,7 +115,7 @@ def execute(path, seed="0"):
     print(f"{path.name}, seed {seed}: {seconds:.0f} s, peak {told}", flush=True)
     _merge_results(path.stem, out, seed, memory)
     if seed == "0":
-        for folder in ("figures", "lecture"):
+        for folder in ("figures", "lecture", "results/samples"):
             if (out / folder).exists():
                 shutil.copytree(out / folder, ROOT / folder, dirs_exist_ok=True)
         clean(notebook)

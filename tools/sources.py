@@ -3,7 +3,8 @@
 It covers the code of the notebook's cells, the model cells of each notebook whose `definitions` it
 takes, and of `utils` those functions, classes and constants that are reached from what it imports.
 Comments, docstrings, layout, text cells and the bounds of assertions ask for nothing: of an
-assertion only the calls count, for they may draw random numbers.
+assertion only the calls count, for they may draw random numbers. Nor do cells tagged `samples`,
+which come last and change no result; what they keep has a mark that counts them.
 """
 
 import ast
@@ -18,9 +19,12 @@ from utils.notebooks import cells, source
 UTILS = ROOT / "utils"
 
 
-def mark(notebook):
-    """The mark of a notebook, given as nbformat's object."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+def mark(notebook, samples=False):
+    """The mark of a notebook, given as nbformat's object; of its samples, if asked for."""
+    code = [
+        cell.source for cell in notebook.cells
+        if cell.cell_type == "code" and (samples or "samples" not in cell.metadata.get("tags", []))
+    ]  # fmt: skip
     return hashlib.sha256("\n".join(_parts(code)).encode()).hexdigest()[:12]
 
 
