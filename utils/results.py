@@ -64,15 +64,16 @@ def record_samples(notebook, **draws):
     Raises ValueError naming what has another world, shape or range.
     """
     kept = {}
-    python, numpy = torch.get_rng_state(), np.random.get_state()
+    states = torch.get_rng_state(), np.random.get_state()
     try:
         for name, draw in draws.items():
-            drawn = draw()
+            with torch.no_grad():
+                drawn = draw()
             drawn = drawn.detach().cpu().numpy() if isinstance(drawn, torch.Tensor) else drawn
             kept[name] = _as_kept(name, np.asarray(drawn))
     finally:
-        torch.set_rng_state(python)
-        np.random.set_state(numpy)
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
     buffer = io.BytesIO()
     mark = {"source": os.environ.get("LECTURE_SAMPLES", ""), "seed": os.environ.get("SEED", "0")}
     np.savez_compressed(buffer, **kept, **{key: np.array(value) for key, value in mark.items()})
