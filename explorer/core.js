@@ -5,6 +5,7 @@ import { button, clamp, make } from "./dom.js";
 import { arrange, em, isNarrow } from "./layout.js";
 import { drawPanel, placeAxes } from "./plot.js";
 import { inTurn } from "./runtime.js";
+import { Sound } from "./sound.js";
 import { caption, drawImage, rgb, show } from "./view.js";
 import css from "./style.css";
 
@@ -113,6 +114,7 @@ export class Explorer {
     this.playButton = button("play", what, () => this.togglePlay());
     this.playButton.setAttribute("aria-pressed", "false");
     if (spec.steps || spec.path.length) row.append(this.playButton);
+    if (spec.sound) row.append((this.sound = new Sound(this, spec.sound)).button);
     return row;
   }
 
@@ -125,6 +127,7 @@ export class Explorer {
         event.preventDefault();
         this.reset();
       }
+      if (event.key === "Enter" && !event.repeat && !focused?.matches("button")) this.sound?.toggle();
       if (event.key === "Escape") focused?.blur();
       if (event.key === "PageUp" || event.key === "PageDown") {
         event.preventDefault(); // a range input would jump
@@ -149,6 +152,7 @@ export class Explorer {
   set(first, values, { silent = false } = {}) {
     values.forEach((value, i) => { this.values[first + i] = value; });
     this.refresh();
+    this.sound?.silence();
     const drawn = this.update();
     if (!silent) this.rest();
     return drawn;
@@ -169,8 +173,16 @@ export class Explorer {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
       this.onValues([...this.values]);
-      this.status.textContent = this.captionLine.textContent;
+      this.say(this.captionLine.textContent);
+      if (this.sound?.wanted && !this.playing) this.sound.play();
     }, IDLE_MS);
+  }
+
+  /** Words for those who do not see the picture; what went wrong is shown to all. */
+  say(text, { shown = false } = {}) {
+    const before = this.status.classList.contains("shown");
+    this.status.textContent = text;
+    if (this.status.classList.toggle("shown", shown) !== before) this.fit();
   }
 
   /** Values on the steps of their controls, normal or even over the range. */
@@ -267,8 +279,7 @@ export class Explorer {
     } catch (error) {
       if (this.removed) return;
       this.host.dataset.state = "still";
-      this.status.textContent = "The live model did not start here; the picture is a still one.";
-      this.status.classList.add("shown");
+      this.say("The live model did not start here; the picture is a still one.", { shown: true });
       console.error("explorer", this.spec.name, error);
     }
     this.host.dispatchEvent(new CustomEvent("explorer-ready", { bubbles: true }));
@@ -315,7 +326,8 @@ export class Explorer {
 
   place() {
     const { clientWidth: width, clientHeight: height } = this.host;
-    return { width, height: this.fill ? height : PAGE_HEIGHT * em(this.frame) };
+    const said = this.status.classList.contains("shown") ? this.status.offsetHeight : 0;
+    return { width, height: this.fill ? height - said : PAGE_HEIGHT * em(this.frame) };
   }
 
   /** Find the sizes that fill the place, and draw. */
@@ -369,6 +381,7 @@ export class Explorer {
   remove() {
     this.removed = true;
     this.stop();
+    this.sound?.remove();
     clearTimeout(this.resting);
     this.channel?.close();
     this.watch?.disconnect();

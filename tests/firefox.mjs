@@ -18,10 +18,16 @@ const served = createServer((request, response) => {
 }).listen(0, "127.0.0.1");
 await new Promise((done) => served.once("listening", done));
 
-/** Move the first value of every explorer, on its slide: is its picture another, and inside its place? */
+/** Move the first value of every explorer, on its slide: is its picture another, and inside its place?
+ * Does Firefox understand its sound, where it has one? (Whether it plays is up to the machine.) */
 async function moved() {
   const pictures = (explorer) => explorer.canvases.map((canvas) => canvas.toDataURL()).join();
   const settled = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const understood = ({ audio, button }) => new Promise((done) => {
+    audio.addEventListener("loadedmetadata", () => done(audio.duration > 0), { once: true });
+    audio.addEventListener("error", () => done(false), { once: true });
+    button.click();
+  });
   const changed = [];
   for (const part of document.querySelectorAll("details")) part.open = true;
   for (const element of document.querySelectorAll("latent-explorer")) {
@@ -36,7 +42,8 @@ async function moved() {
     await drawn;
     const [place, frame] = [element, explorer.frame].map((part) => part.getBoundingClientRect());
     const inside = frame.width > 100 && frame.height > 100 && (!slide || frame.bottom <= place.bottom + 1);
-    changed.push(inside && pictures(explorer) !== before);
+    const heard = !explorer.sound || await understood(explorer.sound);
+    changed.push(inside && heard && pictures(explorer) !== before);
   }
   return changed;
 }

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import re
+import wave
 
 import numpy as np
 import onnxruntime
@@ -19,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from tools import slides
-from utils import explore, panels, show
+from utils import explore, panels, show, sound
 from utils.style import PALETTE, density_map
 
 pytestmark = pytest.mark.browser
@@ -60,6 +61,17 @@ window.tick = (now) => {
     frames_.clear();
     due.forEach((f) => f(now));
 };
+"""
+# Remember the sounds made, as files.
+EAR = """
+window.blobs = [];
+const make = URL.createObjectURL;
+URL.createObjectURL = (blob) => { blobs.push(blob); return make.call(URL, blob); };
+window.lastSound = async () => Array.from(new Uint8Array(await blobs.at(-1).arrayBuffer()));
+"""
+# A machine that plays nothing.
+DEAF = """
+HTMLMediaElement.prototype.play = () => Promise.reject(new DOMException("no device", "NotSupportedError"));
 """
 
 
@@ -135,6 +147,15 @@ class Board(nn.Module):
         }  # fmt: skip
 
 
+class Tone(nn.Module):
+    """u (1, 2), pitch and loudness, to a tenth of a second of sound and its first half drawn."""
+
+    def forward(self, u):
+        t = torch.linspace(0, 0.1, 800)
+        heard = u[:, 1:] * (0.7 * (2765 * u[:, :1] * t).sin() + 0.3 * (5530 * u[:, :1] * t).cos())
+        return {"heard": heard, "wave": torch.stack([t, heard[0]], 1)[None, :400]}
+
+
 LAYERS = {
     "dots": explore.layer("dots", "points", "data", size=12, alpha=0.7),
     "walk": explore.layer("walk", "lines", "model", size=6, alpha=0.8),
@@ -202,11 +223,19 @@ def export_all():
         panels=[explore.panel(**limits, layers=[explore.layer("points", "points", "data")]),
                 explore.panel(**limits, layers=[explore.layer("line", "lines", "model")])],
     )  # fmt: skip
+    sound.export(
+        "t/tone", Tone(),
+        [explore.slider("pitch", low=0.5, high=2, value=1),
+         explore.slider("loudness", low=0, high=1, value=0.8)],
+        **known, title="Sing", output="heard", rate=8000, path=[[2, 1]],
+        panels=[explore.panel(xlim=(0, 0.05), ylim=(-1, 1), aspect=0.8,
+                              layers=[explore.layer("wave", "lines", "model")])],
+    )  # fmt: skip
 
 
 MODULES = {
     "t/pictures": Pictures(), "t/grey": Grey(), "t/marks": Curves(), "t/fills": Curves(),
-    "t/over": Curves(), "t/board": Board(),
+    "t/over": Curves(), "t/board": Board(), "t/tone": Tone(),
 }  # fmt: skip
 
 
@@ -652,6 +681,210 @@ def test_curves_ready_made(opened):
     assert shown.settle() == [1.4, -0.3, 2, 0, 0.5, 1, 1.5, 2, 2.5]
     shown.get_by_role("button", name="flat").click()
     assert shown.settle()[3:] == [2] * 6
+
+
+# ------------------------------------------------------------------ sound
+
+
+@pytest.fixture
+def ear(opened):
+    """Opens the explorer that sings, at rest and silent; a sound goes on until it is stopped."""
+
+    def open_silent(**how):
+        shown = opened("t/tone", scripts=(EAR,), **how)
+        shown.evaluate("({ explorer: { sound } }) => { sound.wanted = false; sound.silence(); }")
+        rest(shown)
+        shown.evaluate(
+            "({ explorer: { sound } }) => { sound.audio.loop = true; blobs.length = 0; }"
+        )
+        return shown
+
+    return open_silent
+
+
+def rest(shown):
+    """Wait until the values have rested."""
+    shown.evaluate(
+        "({ explorer }) => new Promise((done) => { explorer.onValues = done; explorer.rest(); })"
+    )
+    shown.settle()
+
+
+def sings(shown, *, count):
+    """Wait until the last of `count` sounds is heard, and return it as whole numbers."""
+    shown.page.wait_for_function(
+        """count => { const { sound } = document.querySelector("latent-explorer").explorer;
+            return blobs.length === count && !sound.audio.paused && sound.audio.currentTime > 0; }""",
+        arg=count,
+    )
+    data = bytes(shown.page.evaluate("() => lastSound()"))
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    with wave.open(io.BytesIO(data)) as file:
+        assert file.getparams()[:4] == (1, 2, 8000, 800)
+        return np.frombuffer(file.readframes(800), dtype="<i2").astype(int)
+
+
+def is_silent(shown):
+    return shown.evaluate("({ explorer }) => explorer.sound.audio.paused")
+
+
+def check_heard(shown, samples):
+    """As the module says, faded over 5 ms, which are 40 samples, at both ends."""
+    place = np.arange(800)
+    fade = np.clip(np.minimum(place, 799 - place) / 40, 0, 1)
+    wanted = 32767 * fade * shown.outputs()["heard"][0].numpy()
+    assert np.abs(samples - wanted).max() <= 0.51 + 32767 * 1e-4  # the sine of two programs
+    assert np.abs(wanted).max() > 5000
+
+
+def test_listen_plays_what_the_module_returns(ear):
+    shown = ear()
+    shown.put(1.45, 0.65)
+    rest(shown)
+    assert shown.page.evaluate("() => blobs.length") == 0 and is_silent(shown), "not unasked"
+    button = shown.get_by_role("button", name="listen")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    check_heard(shown, sings(shown, count=1))
+    button = shown.get_by_role("button", name="stop")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert is_silent(shown)
+    assert shown.get_by_role("button", name="listen").get_attribute("aria-pressed") == "false"
+    shown.put(0.7, 0.9)
+    rest(shown)
+    assert shown.page.evaluate("() => blobs.length") == 1, "who has stopped it hears no more"
+
+
+def test_sound_ends_by_itself(ear):
+    shown = ear()
+    shown.evaluate("({ explorer }) => { explorer.sound.audio.loop = false; }")
+    shown.get_by_role("button", name="listen").click()
+    shown.page.wait_for_function(
+        "() => document.querySelector('latent-explorer').explorer.sound.audio.ended"
+    )
+    shown.get_by_role("button", name="listen").wait_for()
+
+
+def test_a_slider_let_go_plays_anew(ear):
+    """By the mouse and by the keys: silent while it moves, then the sound of where it stands."""
+    shown = ear()
+    shown.get_by_role("button", name="listen").click()
+    first = sings(shown, count=1)
+    box = shown.locator("input").first.bounding_box()
+    y = box["y"] + box["height"] / 2
+    shown.evaluate(
+        """(e) => {
+            const { audio } = e.explorer.sound;
+            e.addEventListener("explorer-drawn", () => { e.silent = audio.paused; }, { once: true });
+        }"""
+    )
+    shown.page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    shown.page.mouse.down()
+    shown.page.mouse.move(box["x"] + 0.8 * box["width"], y, steps=5)
+    shown.page.mouse.up()
+    assert shown.evaluate("e => e.silent")
+    count = shown.page.wait_for_function("""() => {
+        const { explorer } = document.querySelector("latent-explorer");
+        return explorer.sound.wanted && !explorer.sound.audio.paused && blobs.length; }""")
+    moved = sings(shown, count=count.json_value())
+    assert shown.settle()[0] > 1.5 and np.abs(moved - first).max() > 1000
+    check_heard(shown, moved)
+    shown.page.keyboard.press("ArrowLeft")
+    check_heard(shown, sings(shown, count=count.json_value() + 1))
+    shown.get_by_role("button", name="reset").click()
+    check_heard(shown, sings(shown, count=count.json_value() + 2))
+    assert shown.evaluate(
+        """({ explorer }) => {
+            const before = explorer.resting;
+            explorer.set(0, [2, 1], { silent: true });
+            return explorer.sound.audio.paused && explorer.resting === before;
+        }"""
+    ), "what another window or Python moves is not heard here"
+
+
+def test_enter_listens(ear):
+    shown = ear()
+    shown.locator("input").first.focus()
+    shown.page.keyboard.press("Enter")
+    check_heard(shown, sings(shown, count=1))
+    shown.page.keyboard.press("Enter")
+    assert is_silent(shown)
+    shown.get_by_role("button", name="listen").focus()
+    shown.page.keyboard.press("Enter")
+    sings(shown, count=2)
+    shown.get_by_role("button", name="reset").focus()
+    shown.page.keyboard.press("Enter")
+    check_heard(shown, sings(shown, count=3))
+
+
+def test_silent_while_it_walks(ear):
+    shown = ear()
+    shown.get_by_role("button", name="listen").click()
+    sings(shown, count=1)
+    shown.get_by_role("button", name="play").click()
+    shown.page.wait_for_function(
+        "() => document.querySelector('latent-explorer').explorer.values[0] > 1.3"
+    )
+    assert is_silent(shown)
+    shown.get_by_role("button", name="pause").click()
+    check_heard(shown, sings(shown, count=2))
+
+
+@pytest.mark.parametrize(
+    "samples, wanted",
+    [
+        ([0.0, 3.0, -1.5, 0.75, 0.0], [0, 32767, -16384, 8192, 0]),
+        ([0.0, 1.0, -1.0, 0.25, 0.0], [0, 32767, -32767, 8192, 0]),
+        ([0.0, float("nan"), 1.0, 0.5, 0.0], [0] * 5),
+        ([0.0, float("inf"), 1.0, -0.5, 0.0], [0] * 5),
+    ],
+    ids=["loud", "full", "nan", "infinite"],
+)
+def test_never_louder_than_one(ear, samples, wanted):
+    """As a whole, so that it sounds alike; what is no number is silence."""
+    shown = ear()
+    samples = np.repeat(samples, 160).astype(np.float32)
+    told = [str(v) for v in samples.tolist()]
+    shown.evaluate(
+        """({ explorer }, told) => {
+            const data = Float32Array.from(told, (t) => Number({ inf: Infinity }[t] ?? t));
+            explorer.latest = { ...explorer.latest, heard: { data, dims: [800] } };
+        }""",
+        told,
+    )
+    shown.get_by_role("button", name="listen").click()
+    heard = sings(shown, count=1)
+    shown.get_by_role("button", name="stop").click()
+    assert np.abs(heard - np.repeat(wanted, 160)).max() <= 1
+
+
+@pytest.mark.parametrize("fill", [False, True], ids=["page", "slide"])
+def test_where_nothing_can_be_played_it_is_said(opened, fill):
+    """Once, for as long as nothing moves; the sliders go on."""
+    shown = opened("t/tone", scripts=(DEAF,), fill=fill)
+    rest(shown)
+    status = shown.locator(".status")
+    shown.get_by_role("button", name="listen").click()
+    shown.page.wait_for_function(
+        "() => document.querySelector('latent-explorer').explorer.status.matches('.shown')"
+    )
+    assert status.inner_text() == "The sound did not start here."
+    assert shown.get_by_role("button", name="listen").is_visible()
+    box, place = status.bounding_box(), shown.bounding_box()
+    assert box["height"] > 10 and box["y"] + box["height"] <= place["y"] + place["height"] + 1
+    shown.put(1.2, 0.4)
+    rest(shown)
+    assert "shown" not in status.get_attribute("class").split()
+    assert shown.outputs()["heard"].abs().max() > 0.3
+
+
+def test_explorers_without_a_sound_have_no_button(opened):
+    shown = opened("t/board")
+    assert shown.get_by_role("button", name="listen").count() == 0
+    shown.locator("input").first.focus()
+    shown.page.keyboard.press("Enter")
+    assert shown.settle() == [1.4, -0.3, 2, 0, 1, 2, 1, 0, 3]
 
 
 # ------------------------------------------------------------------ pictures and words

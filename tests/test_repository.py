@@ -193,7 +193,7 @@ def test_what_training_must_not_see_is_shuffled_once(path):
 TWO_READINGS = [p for p in NOTEBOOKS if minutes.has_deeper(read(p))]
 by_pattern = pytest.mark.parametrize("path", TWO_READINGS, ids=lambda p: p.stem)
 ONLY_TO_LOOK = re.compile(
-    r"save_figure\(|save_animation\(|show_figure\(|^record\(|explore\.export\(", re.M
+    r"save_figure\(|save_animation\(|show_figure\(|^record\(|(explore|sound)\.export\(", re.M
 )
 
 

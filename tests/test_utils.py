@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from utils import data, explore, show
+from utils import data, explore, show, sound
 from utils.checks import (
     Open,
     answered,
@@ -234,6 +234,76 @@ def test_panels_steps_and_drawings_travel_to_the_browser(tmp_path, monkeypatch):
     assert "image/png" in shown._repr_mimebundle_()[0], "an svg still has a picture in its place"
     with pytest.raises(ValueError, match="a layer is one of points"):
         explore.layer("x", "dots", "model")
+
+
+class Sings(nn.Module):
+    """u (1, 2) to a picture and to the sound that `make` makes of it."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, u):
+        return {"image": u.mean().expand(1, 1, 2, 2).clamp(0, 1), "sound": self.make(u)}
+
+
+def hum(u):
+    return u[:, 1:] * (u[:, :1] * torch.arange(400) / 20).sin()
+
+
+HUMS = [explore.slider("pitch", low=1, high=3, value=2), explore.slider("size", low=0, high=1)]
+LOOKS = {"title": "t", "picture": "p", "still": "s/still.png"}
+
+
+def test_sound_travels_to_the_browser_and_changes_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    fig, _ = plt.subplots()
+    show.save_figure("s/still.png", fig, alt="a still of it")
+    plt.close("all")
+    module = Sings(hum)
+    files = [tmp_path / f"lecture/live/s/hum.{kind}" for kind in ("json", "onnx")]
+    worst = sound.export("s/hum", module, HUMS, rate=4000, path=[[1, 1]], **LOOKS)
+    assert 0 < worst < 1e-4 and module.training
+    heard, onnx = json.loads(files[0].read_text(encoding="utf-8")), files[1].read_bytes()
+    assert explore.export("s/hum", module, HUMS, path=[[1, 1]], **LOOKS) == worst
+    silent = json.loads(files[0].read_text(encoding="utf-8"))
+    assert heard == silent | {"sound": {"output": "sound", "rate": 4000}}
+    assert onnx == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "make, how, said",
+    [
+        (hum, {"rate": 2999}, "s/hum: 2999 samples a second; it takes 3000 to 48000"),
+        (hum, {"rate": 48001}, "48001 samples a second"),
+        (hum, {"rate": 8000.0}, "the rate 8000.0 is not a whole number"),
+        (hum, {"rate": True}, "the rate True is not a whole number"),
+        (hum, {"output": "song"}, "no output 'song' to hear among image, sound"),
+        (lambda u: hum(u).expand(2, -1), {}, r"'sound' is \(2, 400\), not \(1, S\) or \(S,\)"),
+        (lambda u: hum(u)[None], {}, r"is \(1, 1, 400\), not"),
+        (lambda u: hum(u).sum(), {}, r"is \(\), not"),
+        (lambda u: hum(u).double(), {}, "is float64, not float32"),
+        (lambda u: hum(u).repeat(1, 38), {"rate": 3000}, "lasts 5.06667 s; .* at most 5"),
+        (lambda u: hum(u)[:, :0], {}, "lasts 0 s; it takes more than 0"),
+        (lambda u: hum(u).log(), {}, "holds numbers that are not finite"),
+        (lambda u: 1.01 * hum(u), {}, r"reaches 1.0\d+, beyond \[-1, 1\], at the values \(3, 1\)"),
+        (lambda u: hum(u) + u[:, 1:], {"path": [[2, 9]]}, r"beyond .* at the values"),
+    ],
+)
+def test_sound_that_cannot_be_played_is_refused(tmp_path, monkeypatch, make, how, said):
+    """By name, with the values at which it fails, before anything is written."""
+    monkeypatch.setenv("LECTURE_OUT", str(tmp_path))
+    with pytest.raises(ValueError, match=said):
+        sound.export("s/hum", Sings(make), HUMS, **how, **LOOKS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sound_of_one_row_and_of_the_greatest_size_is_taken(monkeypatch):
+    written = []
+    monkeypatch.setattr(explore, "export", lambda *all, **named: written.append((all, named)))
+    for make in (lambda u: hum(u)[0], lambda u: hum(u).sign() * 1.0009):
+        sound.export("s/none", Sings(make), HUMS, **LOOKS)
+    assert len(written) == 2 and written[0][1] == {"path": [], **LOOKS}
 
 
 def test_animation_carries_its_words(tmp_path, monkeypatch):
