@@ -349,11 +349,13 @@ export class Explorer {
     this.paint();
   }
 
-  /** Pictures side by side; wide ones, and panels where there is no room, under each other. */
+  /** Pictures side by side, many square ones in two rows; wide ones, and panels where there is no
+   * room, under each other. */
   columns({ width }) {
-    const [first] = this.canvases;
-    const wide = this.spec.panels ? isNarrow(this.frame, width) : first.width > 2 * first.height;
-    return wide ? 1 : this.canvases.length;
+    const { canvases: { length, 0: first }, spec } = this;
+    if (spec.panels) return isNarrow(this.frame, width) ? 1 : length;
+    if (first.width > 2 * first.height) return 1;
+    return length > 3 && first.width >= first.height ? Math.ceil(length / 2) : length;
   }
 
   draw() {
