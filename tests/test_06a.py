@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from utils import data
 from utils.checks import answered, check_close
 from utils.notebooks import definitions
+from utils.results import recorded
 
 diffusion = definitions("06a_diffusion")
 
@@ -205,3 +206,20 @@ names = {**vars(diffusion), "torch": torch, "math": math, "np": np, "F": F,
 )  # fmt: skip
 def test_exercise(number, wrong, where):
     exercise_works("06a_diffusion", number, names, wrong, where)
+
+
+def test_what_the_text_says_of_all_seeds():
+    """The order of the bounds, the Fréchet distance beside the GAN's, and what guidance does."""
+
+    def mean(notebook, key):
+        return np.mean([run[key] for run in recorded(notebook).values()])
+
+    for run in recorded("06a_diffusion").values():
+        assert mean("02c_image_flows", "writers_test_nats") < run["bound_test_nats"]
+        assert run["bound_test_nats"] < mean("02c_image_flows", "flow_test_nats")
+        assert run["bound_test_nats"] < mean("03a_vae", "test_elbo_nats")
+        assert 1.5 * mean("04d_conditional_gan", "frechet") < run["frechet"] < 3
+        assert run["recall"] < mean("04d_conditional_gan", "recall")
+        assert run["asked_w1_percent"] + 5 < run["asked_w4_percent"]
+        assert run["recall_w4"] + 0.3 < run["recall_w1"]
+        assert run["kl_last_noise_nats"] < run["kl_posterior_nats"]

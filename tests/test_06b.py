@@ -10,6 +10,7 @@ from conftest import exercise_works
 
 from utils.checks import answered, check_close
 from utils.notebooks import definitions
+from utils.results import recorded
 
 media = definitions("06b_media")
 
@@ -248,3 +249,16 @@ def test_exercise(number, wrong, where):
         np=np,
     )
     exercise_works("06b_media", number, names, wrong, where)
+
+
+def test_what_the_text_says_of_all_seeds():
+    """Counting ahead of the network, the form of the pitch, held-out captions, six families."""
+    for run in recorded("06b_media").values():
+        assert 0.1 < run["bits_transformer"] - run["bits_ngram"] < 0.25
+        assert run["bits_mixture"] < run["bits_ngram"]
+        assert run["vowel_one_number"] < run["vowel_read"] - 20
+        assert run["vowel_kl_once"] < run["vowel_read"] - 5
+        assert run["held_gap"] < 5
+        assert run["plain_held_four"] < run["plain_seen_four"] < run["seen_four"]
+        kls = [run[f"kl_{name}"] for name in ("autoregressive", "masked", "energy", "vae")]
+        assert kls == sorted(kls)
