@@ -355,7 +355,7 @@ export class Explorer {
     const { canvases: { length, 0: first }, spec } = this;
     if (spec.panels) return isNarrow(this.frame, width) ? 1 : length;
     if (first.width > 2 * first.height) return 1;
-    return length > 3 && first.width >= first.height ? Math.ceil(length / 2) : length;
+    return length > 4 && first.width >= first.height ? Math.ceil(length / 2) : length;
   }
 
   draw() {
