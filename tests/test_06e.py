@@ -139,7 +139,7 @@ def test_enlarged_digits_can_be_read():
 
 def test_noisy_memory_is_a_distribution():
     train = torch.tensor([[0, 1, 2], [2, 2, 2], [0, 0, 1]]).float()
-    tables = table.pixel_tables(train, levels=3)
+    tables = definitions("02c_image_flows").pixel_tables(train, levels=3)
     check_close(tables.sum(1), [1, 1, 1])
     check_close(tables[0], [3 / 6, 1 / 6, 2 / 6])
     everything = torch.cartesian_prod(*[torch.arange(3)] * 3)

@@ -190,6 +190,20 @@ def test_what_training_must_not_see_is_shuffled_once(path):
 # ------------------------------------------------------------------ two readings
 
 
+RESETS_AT_ITS_END = {"02b", "03b"}  # where nothing is trained or measured any more
+
+
+@by_name
+def test_checkers_leave_the_random_numbers_alone(path):
+    """Else all that comes after them is alike in every seed, and the seeds show no spread."""
+    checkers = [c.source for c in code_cells(path) if "checker" in c.metadata.get("tags", [])]
+    resets = [
+        text for text in checkers
+        if re.search(r"(torch|random)\.(manual_)?seed\(", text) and "fork_rng" not in text
+    ]  # fmt: skip
+    assert bool(resets) == (path.stem[:3] in RESETS_AT_ITS_END), "the list may only shrink"
+
+
 TWO_READINGS = [p for p in NOTEBOOKS if minutes.has_deeper(read(p))]
 by_pattern = pytest.mark.parametrize("path", TWO_READINGS, ids=lambda p: p.stem)
 ONLY_TO_LOOK = re.compile(

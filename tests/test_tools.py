@@ -3,6 +3,7 @@
 import json
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -179,3 +180,16 @@ def test_the_readme_shows_the_mean_and_the_interval_of_the_mean():
     row = next(line for line in table.results_table().splitlines() if "to training digits" in line)
     assert f"| {len(values)} | **{sum(values) / len(values):.0f}** ±" in row
     assert f"| {min(values):.0f} to {max(values):.0f} |" in row
+
+
+def test_mark_counts_the_samples_that_a_notebook_names(tmp_path, monkeypatch):
+    """New samples, new mark; those of a notebook that is not named ask for nothing."""
+    texts = "from utils.results import recorded_samples", 'x = recorded_samples("03a_vae")'
+    monkeypatch.setattr(sources, "SAMPLES", tmp_path)
+
+    def keep(name, source):
+        np.savez(tmp_path / f"{name}.npz", source=np.array(source))
+        return mark(*texts)
+
+    first = keep("03a_vae", "one")
+    assert keep("04a_gan", "two") == first != keep("03a_vae", "two")

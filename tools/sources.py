@@ -4,7 +4,8 @@ It covers the code of the notebook's cells, the model cells of each notebook who
 takes, and of `utils` those functions, classes and constants that are reached from what it imports.
 Comments, docstrings, layout, text cells and the bounds of assertions ask for nothing: of an
 assertion only the calls count, for they may draw random numbers. Nor do cells tagged `samples`,
-which come last and change no result; what they keep has a mark that counts them.
+which come last and change no result; what they keep has a mark that counts them. A notebook that
+reads samples depends on the marks of those it names.
 """
 
 import ast
@@ -13,10 +14,13 @@ import hashlib
 import json
 import re
 
+import numpy as np
+
 from utils import ROOT
 from utils.notebooks import cells, source
 
 UTILS = ROOT / "utils"
+SAMPLES = ROOT / "results" / "samples"
 
 
 def mark(notebook, samples=False):
@@ -36,7 +40,21 @@ def _parts(texts):
     _follow(trees, models, names)
     found = [f"{name} {tags}\n{text}" for name, tags, text in sorted(models)]
     found += [f"{module}.{name}\n{_text(module, name)}" for module, name in sorted(names)]
+    if ("utils.results", "recorded_samples") in names:
+        found += _samples_named(trees)
     return own + found
+
+
+def _samples_named(trees):
+    """The marks of the samples whose notebooks are named in the trees, in a fixed order."""
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    named = sorted({node.value for node in nodes if isinstance(node.value, str)})
+    files = {path.stem: path for path in SAMPLES.glob("*.npz")}
+    found = []
+    for name in filter(files.get, named):
+        with np.load(files[name]) as kept:
+            found.append(f"samples of {name} {kept['source']}")
+    return found
 
 
 def _follow(trees, models, names):

@@ -54,7 +54,7 @@ def _rounded(value):
 
 
 def record_samples(notebook, **draws):
-    """Keep 1000 samples of each generator that a notebook trained, for the notebooks that judge them.
+    """Keep 1000 samples of each generator that a notebook trained, for later notebooks to measure.
 
     The names are <world>_<family>, such as `digits_vae`; the values are functions without
     arguments that draw (1000, ...) whole numbers: digits (8, 8) in 0..16, mnist (28, 28) and
