@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from tools import minutes, notebooks, slides, sources, spread, table
+from tools import minutes, notebooks, routes, slides, sources, spread, table
 from tools.repository import tracked
 from utils.results import recorded_samples
 from utils.show import described
@@ -167,6 +167,30 @@ def test_notebook_has_the_parts_a_reader_expects(path):
 def test_the_opening_says_how_long_it_takes(path):
     notebook = read(path)
     assert minutes.sentence(path, notebook) in notebook.cells[0].source, "run: make results"
+
+
+@by_deck
+def test_the_first_slide_says_how_long_it_takes(deck):
+    text = deck.read_text(encoding="utf-8")
+    first, second = text.split("\n---\n")[1:3]
+    assert minutes.lecture_line(text) in first and "key s" not in second, "run: make results"
+    everything, short = minutes.measure_deck(text)
+    assert short <= minutes.SHORT_MINUTES and short < everything
+
+
+def test_routes_are_up_to_date_and_each_step_comes_after_what_it_needs():
+    assert routes.PAGE.read_text(encoding="utf-8") == routes.page(), "run: make results"
+    for name, _, steps in routes.ROUTES:
+        done = []
+        for path in (path for step in steps for path in routes.files(step)):
+            if path.suffix == ".md":
+                continue
+            need = re.search(
+                r"\*\*Need:\*\*(.*?)(?=\n- \*\*|\n\n)", read(path).cells[0].source, re.S
+            )
+            for other in re.findall(r"\b0\d[a-z]\b", re.sub(r"\(\S+\)", "", need[1])):
+                assert other < path.stem and other in done, f"{name}: {path.stem} needs {other}"
+            done.append(path.stem[:3])
 
 
 @by_name

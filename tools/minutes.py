@@ -1,8 +1,10 @@
-"""How long a notebook takes a reader, and the line in its opening that says so.
+"""How long a notebook takes a reader and a deck a lecturer, and the lines that say so.
 
 The pace is that of a student whose English is a second language, and was set so that whole
 notebooks take as long as four of them did when they were read aloud and worked through (129 to 157
 minutes). What is folded costs nothing; a part whose heading begins with "Deeper:" is not core.
+
+A slide takes the time to read it, to say its notes and, where it has one, to move its slider.
 """
 
 import re
@@ -19,6 +21,10 @@ WORDS_A_MINUTE = 95
 MINUTES = {"line": 0.09, "formula": 0.5, "figure": 0.9, "prediction": 0.5}
 EXERCISE = {"easy": 3, "medium": 5, "hard": 8}  # to build; unmarked ones count as medium
 CORE_MINUTES = 60
+SPOKEN_WORDS_A_MINUTE = 110
+SLIDE = {"shown": 1.25, "slider": 1.5}
+SHORT_MINUTES = 45  # of a section on its short route: six of them are an afternoon
+LECTURE = re.compile(r"^About \d+ minutes, \d+ by the short route \(key s\)\.$", re.M)
 WORD = re.compile(r"[A-Za-z][\w'-]*|\$[^$]+\$|\d[\d.]*")
 TIME = re.compile(r"^- \*\*Time:\*\* .*(?:\n  .*)*$", re.M)
 
@@ -107,12 +113,30 @@ def sentence(path, notebook):
     return f"- **Time:** {told}{training} on one core."
 
 
+def measure_deck(text):
+    """(minutes of all slides, minutes of the short route) of a deck's Markdown."""
+    everything = short = 0.0
+    for slide in re.split(r"^---$", text, flags=re.M)[2:]:
+        notes = " ".join(re.findall(r"<!--\n(.*?)-->", slide, re.S))
+        spent = SLIDE["shown"] + len(WORD.findall(notes)) / SPOKEN_WORDS_A_MINUTE
+        spent += SLIDE["slider"] * ("<latent-explorer" in slide)
+        everything += spent
+        short += 0 if re.search(r"<!-- _class:[^>]*\blong\b", slide) else spent
+    return everything, short
+
+
+def lecture_line(text):
+    """The line on a deck's first slide that says how long it takes."""
+    everything, short = map(rounded, measure_deck(text))
+    return f"About {everything} minutes, {short} by the short route (key s)."
+
+
 def has_deeper(notebook):
     return any(deeper for deeper, _ in parts(notebook))
 
 
 def write():
-    """Bring the line up to date in every notebook; the text of a notebook asks for no new run."""
+    """Bring the lines up to date in all notebooks and decks; a notebook's text asks for no run."""
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9][a-z]_*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         opening = notebook.cells[0]
@@ -122,14 +146,24 @@ def write():
         if new != opening.source:
             opening.source = new
             atomic_write(path, nbformat.writes(notebook) + "\n")
+    for path in sorted((ROOT / "lecture").glob("[0-9][0-9]_*.md")):
+        text = path.read_text(encoding="utf-8")
+        new, count = LECTURE.subn(lecture_line(text), text)
+        if count != 1:
+            sys.exit(f"{path.name}: the first slide needs the line\n    {lecture_line(text)}")
+        if new != text:
+            atomic_write(path, new)
 
 
 def table():
-    """The minutes of all notebooks, as a text."""
+    """The minutes of all notebooks and decks, as a text."""
     lines = []
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9][a-z]_*.ipynb")):
         core, deeper = measure(nbformat.read(path, as_version=4))
         lines.append(f"{path.stem[:3]}  core {core:5.0f}  deeper {deeper:5.0f}")
+    for path in sorted((ROOT / "lecture").glob("[0-9][0-9]_*.md")):
+        everything, short = measure_deck(path.read_text(encoding="utf-8"))
+        lines.append(f"{path.stem[:2]}   all  {everything:5.0f}  short  {short:5.0f}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import nbformat
 
-from tools import copies, minutes, slides, table
+from tools import copies, minutes, routes, slides, table
 from utils import ROOT
 from utils.store import atomic_write
 
@@ -55,6 +55,14 @@ def start_page(address=None):
             section = ""
     lines += [
         "",
+        "## Routes",
+        "",
+        "Less time? Slides by their short route (key s), notebooks by their core path:",
+        "",
+        *routes.lines(lambda path: _step(path, address)),
+        "",
+        "## What the columns say",
+        "",
         "*Minutes*: core path + deeper parts, which may be left out; one number alone is for the "
         "whole notebook. *Run* counts the cells that had been run when your copy was last saved "
         "before this page was made; ✓ stands for all of them, none of which stopped with an error.",
@@ -71,8 +79,18 @@ def start_page(address=None):
 
 
 def _slides(deck, address):
-    built = f"{address}/static/{deck.stem}.html" if address else f"../build/{deck.stem}.html"
-    return f"[slides]({built}) · [source](../lecture/{deck.name})"
+    return f"[slides]({_built(deck, address)}) · [source](../lecture/{deck.name})"
+
+
+def _built(deck, address):
+    return f"{address}/static/{deck.stem}.html" if address else f"../build/{deck.stem}.html"
+
+
+def _step(path, address):
+    """A route's link to the slides, or to the reader's copy of the notebook."""
+    if path.suffix == ".md":
+        return f"[slides {path.stem[:2]}]({_built(path, address)})"
+    return f"[{path.stem[:3]}]({quote(copies.versions(path, copies.MY)[0].name)})"
 
 
 def _figures(folders):

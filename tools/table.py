@@ -8,7 +8,7 @@ import sys
 import nbformat
 from scipy import stats
 
-from tools import minutes
+from tools import minutes, routes
 from utils import ROOT
 from utils.results import recorded
 
@@ -52,6 +52,11 @@ def cost(path):
     return f"{core}{more} min, {minutes.seconds(path)} s, {memory / 1000:.1f} GB"
 
 
+def _lecture(deck):
+    everything, short = map(minutes.rounded, minutes.measure_deck(deck.read_text(encoding="utf-8")))
+    return f"{everything} min, {short} short"
+
+
 def section_map():
     """The map as a Markdown table."""
 
@@ -62,7 +67,7 @@ def section_map():
     for number, deck, notebooks, figures, tests in sections():
         cells = [
             f"{int(number)} {title(deck)}",
-            link(deck, deck.stem),
+            f"{link(deck, deck.stem)} ({_lecture(deck)})",
             "<br>".join(link(n, f"{n.stem[:3]} {title(n)}") + f" ({cost(n)})" for n in notebooks),
             "<br>".join(link(f, f.name) for f in figures),
             "<br>".join(link(t, t.stem) for t in tests),
@@ -114,5 +119,6 @@ def filled():
 
 def write():
     minutes.write()
+    routes.write()
     README.write_text(filled(), encoding="utf-8")
     return 0
