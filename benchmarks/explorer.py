@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tools import browser, server, slides
 
 KEYS = 80
+ERROR = ".jp-RenderedText[data-mime-type$='.stderr']"
 NAME = "03_vae/plane"
 
 # Remember when a key went down, and when the frame after a change was painted.
@@ -45,8 +46,8 @@ WATCH = """
 INTERACT = f"""
 import matplotlib.pyplot as plt, numpy as np, onnxruntime
 from ipywidgets import interact, FloatSlider
-from utils import output_root
-session = onnxruntime.InferenceSession(str(output_root() / 'lecture/live/{NAME}.onnx'))
+from utils import ROOT
+session = onnxruntime.InferenceSession(str(ROOT / 'lecture/live/{NAME}.onnx'))
 def draw(z1, z2):
     image = session.run(['image'], {{'u': np.array([[z1, z2]], dtype=np.float32)}})[0]
     plt.figure(figsize=(3, 3)); plt.imshow(image[0, 0], vmin=0, vmax=1); plt.axis('off'); plt.show()
@@ -126,22 +127,34 @@ def jupyterlab():
             process.wait()
 
 
-def run_cell(chromium, lab, source, ready):
+def answer(dialog):
+    """Take the kernel that is offered, decline the rest."""
+    accept = "ernel" in dialog.inner_text()
+    dialog.locator(".jp-mod-accept" if accept else ".jp-mod-reject, .jp-mod-accept").first.click()
+
+
+def run_cell(chromium, lab, name, source, ready):
+    """Run a cell in a notebook and a workspace of its own, until the selector `ready` is there."""
     address, token = lab
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    path = slides.BUILD / "scratch" / "benchmark.ipynb"
+    path = slides.BUILD / "scratch" / f"benchmark_{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
-    page.goto(f"{address}/lab/tree/build/scratch/benchmark.ipynb?token={token}")
+    page.add_locator_handler(page.locator(".jp-Dialog"), answer)
+    place = f"lab/workspaces/{name}/tree/build/scratch/{path.name}"
+    page.goto(f"{address}/{place}?token={token}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
     for _ in range(20):  # the kernel, just started, lets the first press pass
-        page.locator(".jp-Notebook .jp-CodeCell").first.click()
+        page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea-editor").first.click()
         page.keyboard.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
-            page.wait_for_selector(ready, timeout=5_000)
+            page.wait_for_selector(f"{ready}, {ERROR}", timeout=10_000)
             break
+    if page.locator(ERROR).count():
+        sys.exit(page.locator(ERROR).first.inner_text())
     page.wait_for_timeout(1500)
     page.evaluate(WATCH)
     return page
@@ -149,7 +162,7 @@ def run_cell(chromium, lab, source, ready):
 
 def in_jupyterlab(chromium, lab):
     source = f"from utils import explore\nexplore.Explorer('{NAME}')"
-    page = run_cell(chromium, lab, source, "[data-state=live]")
+    page = run_cell(chromium, lab, "explorer", source, "[data-state=live]")
     page.locator("[data-state=live]").evaluate("e => e.addEventListener('explorer-drawn', changed)")
     page.locator("[data-state=live] .pad").focus()
     values = press(page)
@@ -158,7 +171,7 @@ def in_jupyterlab(chromium, lab):
 
 
 def with_interact(chromium, lab):
-    page = run_cell(chromium, lab, INTERACT, ".widget-slider, .jupyter-widget-slider")
+    page = run_cell(chromium, lab, "interact", INTERACT, ".noUi-handle")
     page.evaluate(
         """() => new MutationObserver(found => {
             for (const change of found) for (const node of change.addedNodes) {
