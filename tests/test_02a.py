@@ -138,27 +138,36 @@ def test_meter_refuses_limits_that_are_none(limits):
 
 # ------------------------------------------------------------------ exercises
 
-WRONG = {
-    1: (
+WRONG = [
+    (
+        2,
         "def my_log_normal(x, m, s):\n"
         "    return torch.distributions.Normal(m, abs(s)).log_prob(x.log())",
         "your density integrates to",
     ),
-    2: (
-        "def my_log_abs_det(f, x):\n"
-        "    return torch.linalg.det(torch.func.vmap(torch.func.jacrev(f))(x)).log()",
-        "flips the plane",
+    (
+        2,
+        "def my_log_normal(x, m, s):\n"
+        "    return torch.distributions.Normal(m, abs(s)).log_prob(x.log()) + x.log()",
+        "your density integrates to",
     ),
-    3: (
-        "def my_sample_with_log_prob(maps, z):\n"
-        "    x, log_p = z, log_base(z)\n"
-        "    for each in reversed(maps):\n"
-        "        log_p = log_p + each(x)[1]\n"
-        "        x = each.inverse(x)\n"
-        "    return x, log_p",
-        "log p of point",
+    (
+        3,
+        "def my_disc(u):\n"
+        "    radius, angle = u[:, 0], 2 * math.pi * u[:, 1]\n"
+        "    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)",
+        "density at point",
     ),
-    4: (
+    (
+        3,
+        "def my_disc(u):\n"
+        "    radius, angle = (u[:, 0] / 2).sqrt(), 4 * math.pi * u[:, 1]\n"
+        "    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)",
+        "of the points, not a quarter",
+    ),
+    (3, "def my_disc(u):\n    return 2 * u", "lies outside"),
+    (
+        4,
         "def my_inverse(f, z, low, high):\n"
         "    for _ in range(16):\n"
         "        middle = (low + high) / 2\n"
@@ -167,10 +176,20 @@ WRONG = {
         "    return middle",
         "x at",
     ),
-}
+    (
+        6,
+        "def my_sample_with_log_prob(maps, z):\n"
+        "    x, log_p = z, log_base(z)\n"
+        "    for each in reversed(maps):\n"
+        "        log_p = log_p + each(x)[1]\n"
+        "        x = each.inverse(x)\n"
+        "    return x, log_p",
+        "log p of point",
+    ),
+]
 
 
-@pytest.mark.parametrize("number", WRONG)
-def test_exercise(number):
+@pytest.mark.parametrize("number, wrong, where", WRONG)
+def test_exercise(number, wrong, where):
     names = dict(vars(flows), check_close=check_close, answered=answered, integral=integral)
-    exercise_works(NAME, number, names, *WRONG[number])
+    exercise_works(NAME, number, names, wrong, where)

@@ -44,6 +44,48 @@ def test_untrained_flow_is_the_gaussian_of_the_data():
         check_close(make(x).log_prob(x), truth, tolerance=5e-3)
 
 
+def test_orthogonal_step_keeps_the_singular_vectors_and_evens_the_values():
+    generator = torch.Generator().manual_seed(0)
+    u, _ = torch.linalg.qr(torch.randn(2, 24, 24, generator=generator, dtype=torch.float64))
+    v, _ = torch.linalg.qr(torch.randn(2, 24, 24, generator=generator, dtype=torch.float64))
+    values = torch.logspace(-1, 2, 24, dtype=torch.float64).expand(2, 24)
+    size = torch.tensor([1.0, 1e4])[:, None, None]  # each matrix is scaled by itself
+    inner = u.mT @ nvp.orthogonal(size * (u @ torch.diag_embed(values) @ v.mT)) @ v
+    after = inner.diagonal(dim1=1, dim2=2)
+    check_close(inner, torch.diag_embed(after), tolerance=1e-6)
+    large = values > 0.01 * values.norm(dim=1, keepdim=True)
+    assert after[large].min() > 0.6 and after[large].max() < 1.3
+
+
+def test_muon_goes_down_along_nesterov_momentum_by_its_rate():
+    """Beside an independent loop, with U V^T by the singular value decomposition."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 16, 16, generator=generator, dtype=torch.float64)
+    gradients = torch.randn(3, 2, 16, 16, generator=generator, dtype=torch.float64)
+    weights = [torch.nn.Parameter(w.clone()) for w in start]
+    muon, mean = nvp.Muon(weights, lr=0.1, momentum=0.5), torch.zeros_like(start)
+    for step in gradients:
+        for weight, gradient in zip(weights, step):
+            weight.grad = gradient
+        before = torch.stack([w.detach().clone() for w in weights])
+        muon.step()
+        mean = 0.5 * mean + step
+        u, _, vh = torch.linalg.svd(step + 0.5 * mean)
+        moved = torch.stack([w.detach() for w in weights]) - before
+        along = u.mT @ (moved / -0.1) @ vh.mT
+        inside = along.diagonal(dim1=1, dim2=2)
+        check_close(along, torch.diag_embed(inside), tolerance=1e-6)
+        assert inside.median() > 0.6 and inside.max() < 1.3
+
+
+def test_first_layer_bends_inside_the_data():
+    torch.manual_seed(0)
+    first = nvp.mlp(1, 4000, 2)[0]
+    places = -first.bias / first.weight[:, 0]
+    assert places.abs().max() <= 2.001 and abs(places.std().item() - 4 / 12**0.5) < 0.05
+    check_close(first.weight.abs().max(), 3.0, tolerance=0.01)
+
+
 def test_spline_meets_the_identity_smoothly_at_its_bound():
     layer = nvp.randomise(nvp.SplineCoupling(bins=8, bound=3.0), 1.0).double()
     inside = torch.tensor([[0.0, -3 + 1e-6], [0.0, 3 - 1e-6]], dtype=torch.float64)
@@ -124,12 +166,21 @@ WRONG = {
         "    return forward, forward",
         "only shifts",
     ),
-    2: (
+    2: ("def my_dependence(layers):\n    return torch.ones(4, 4)", "after 0 layers"),
+    3: (
         "def my_log_abs_det_lu(lower, upper):\n    return upper.diagonal().prod().log()",
         "not finite",
     ),
-    3: ("def my_dependence(layers):\n    return torch.ones(4, 4)", "after 0 layers"),
-    4: (
+    6: (
+        "def my_mixture_curve(weight, mean, scale):\n"
+        "    def forward(x):\n"
+        "        part = ((x[:, None] - mean) / scale).sigmoid()\n"
+        "        F = (weight * part).sum(1)\n"
+        "        return F.logit(), (weight * part * (1 - part) / scale).sum(1).log()\n"
+        "    return forward, lambda y: y",
+        "log dy/dx",
+    ),
+    7: (
         "def my_tempered_log_prob(flow, x, tau):\n    return flow.log_prob(x) / tau",
         "integrates to",
     ),
@@ -139,3 +190,11 @@ WRONG = {
 @pytest.mark.parametrize("number", WRONG)
 def test_exercise(number):
     exercise_works("02b_realnvp", number, NAMES, *WRONG[number])
+
+
+def test_a_steep_spline_stays_finite_where_rounding_leaves_its_piece():
+    """Slopes of a thousand, and a place one rounding error beyond the end of the piece."""
+    x = torch.tensor([0.0, 1.0]) + torch.tensor([-1e-6, 1e-6])
+    y, log_slope = nvp.rational_quadratic(x, *torch.tensor([0.0, 1.0, 0.0, 1e-3, 1e3, 1e3]))
+    assert y.isfinite().all() and log_slope.isfinite().all()
+    check_close(y, torch.tensor([0.0, 1e-3]))

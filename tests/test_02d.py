@@ -148,21 +148,30 @@ def test_time_slider_blends_its_snapshots():
     check_close(between["density"], (density[0, 0] + density[0, 1]) / 2)
 
 
-WRONG = {
-    1: (
+WRONG = [
+    (
+        1,
         "def my_heun_step(velocity, y, t, h):\n    return y + h * velocity(y, t)",
         "one step, coordinate",
     ),
-    2: ("def my_variance(J):\n    return 2 * J.square().sum()", "the variance for D = 1"),
-    3: ("def my_score(x, t, v):\n    return (x - t * v) / (1 - t)", "the score of point"),
-    4: ("def my_pairing(z, x):\n    return x.sort().values", "the total squared distance"),
-}
+    (
+        1,
+        "def my_heun_step(velocity, y, t, h):\n"
+        "    first = velocity(y, t)\n"
+        "    return y + h / 2 * (first + velocity(y + h * first, t))",
+        "one step, coordinate",
+    ),
+    (3, "def my_score(x, t, v):\n    return (x - t * v) / (1 - t)", "the score of point"),
+    (3, "def my_score(x, t, v):\n    return -(x - v) / (1 - t)", "the score of point"),
+    (4, "def my_pairing(z, x):\n    return x.sort().values", "the total squared distance"),
+    (4, "def my_pairing(z, x):\n    return z", "each x has to be used once"),
+]
 
 
-@pytest.mark.parametrize("number", WRONG)
-def test_exercise(number):
+@pytest.mark.parametrize("number, wrong, message", WRONG)
+def test_exercise(number, wrong, message):
     names = dict(vars(nb), check_close=check_close, answered=answered, itertools=itertools)
-    exercise_works(NAME, number, names, *WRONG[number])
+    exercise_works(NAME, number, names, wrong, message)
 
 
 @pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])

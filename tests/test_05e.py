@@ -123,6 +123,24 @@ def test_a_detector_learns_what_it_is_taught():
     assert house > 75 and trees > 50 and horizon < 0.8 and seconds > 0
 
 
+def test_the_visible_loop_is_that_of_05c(look):
+    """teach writes the loop of 05c out: the same weights, to the last digit."""
+    draw = uses.labelled(look.images, look.factors)
+
+    def changed(count):
+        x, factors = draw(count)
+        return uses.jittered(x, 0.05), factors
+
+    found = []
+    for loop in (
+        lambda: uses.teach(draw, steps=8),
+        lambda: uses.translation.teach(changed, steps=8),
+    ):
+        torch.manual_seed(3)
+        found.append(torch.nn.utils.parameters_to_vector(loop()[0].parameters()))
+    assert torch.equal(*found)
+
+
 def test_histogram_matching_gives_the_other_distribution():
     generator = torch.Generator().manual_seed(0)
     here, there = (
@@ -291,25 +309,47 @@ def test_wrong_input_is_named(look):
 # ------------------------------------------------------------------ exercises
 
 WRONG = {
-    1: (
+    2: (
         "def my_matched(x, summer):\n"
         "    return (x - x.mean()) / x.std() * summer.std() + summer.mean()",
         "quantile",
     ),
-    2: (
+    4: (
         "def my_corrected(p, before, after):\n    return p * after / before",
         r"new prior|on the line",
     ),
-    3: ("def my_prior(said, found, alarms):\n    return said", "for a prior of"),
-    4: (
-        "def my_errors(spread, noise):\n"
-        "    return 2 * [normal_below(-1 / math.sqrt(spread**2 + noise**2)).item()]",
-        "noise 1",
-    ),
+    5: ("def my_prior(p, before):\n    return p.mean()", "trained with prior"),
 }
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def names():
+    return dict(
+        vars(uses), math=math, torch=torch, check_close=check_close, answered=answered
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [2, 4, 5])
 def test_exercise(number):
-    names = dict(vars(uses), math=math, torch=torch, check_close=check_close, answered=answered)
-    exercise_works("05e_training_with_alignment", number, names, *WRONG[number])
+    exercise_works("05e_training_with_alignment", number, names(), *WRONG[number])
+
+
+NEARLY = [
+    (2, "def my_matched(x, summer):\n    return summer.sort().values[: len(x)]", "order"),
+    (2, "def my_matched(x, summer):\n    return summer", "the shape is"),
+    (2, "def my_matched(x, summer):\n"
+        "    return -summer.neg().quantile((x.argsort().argsort() + 0.5) / len(x))", "order"),
+    (4, "def my_corrected(p, before, after):\n"
+        "    second = p * before / after\n"
+        "    return second / (second + (1 - p) * (1 - before) / (1 - after))", "new prior"),
+    (5, "def my_prior(p, before):\n"
+        "    second = p * p.mean() / before\n"
+        "    first = (1 - p) * (1 - p.mean()) / (1 - before)\n"
+        "    return (second / (second + first)).mean()", "trained with prior"),
+    (5, "def my_prior(p, before):\n    return (p > 0.5).float().mean()", "trained with prior"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number, code, message", NEARLY)
+def test_nearly_right_answers_fail(number, code, message):
+    """The order lost, priors exchanged, one step of EM instead of many, counted answers."""
+    exercise_works("05e_training_with_alignment", number, names(), code, message)
