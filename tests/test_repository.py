@@ -135,7 +135,10 @@ def test_notebook_outputs_are_clean(path):
     assert path.stat().st_size < 720_000
     for number, cell in enumerate(code_cells(path), 1):
         text = json.dumps(cell.outputs)
-        for bad in ("/home/", "/root/", "/tmp/", "Traceback (most recent", "Warning", "\\u001b["):
+        for bad in (
+            *("/home/", "/root/", "/tmp/", "Traceback (most recent", "Warning", "\\u001b["),
+            "needs the browser part",  # executed before make slides
+        ):
             assert bad not in text, f"cell [{number}] shows {bad}"
         for output in cell.outputs:
             assert output.output_type in ("display_data", "execute_result", "stream")
@@ -298,7 +301,7 @@ def test_memory_stays_in_its_budget(path):
     assert table.recorded(path.stem)["0"]["memory_twice_mb"] <= MEMORY_MB
 
 
-NOT_YET = {"06a", "06b", "06c"}  # run under ten seeds
+NOT_YET = {"02b", "02c"}  # run under ten seeds
 
 
 @by_name
