@@ -137,7 +137,7 @@ def test_notebook_outputs_are_clean(path):
         text = json.dumps(cell.outputs)
         for bad in (
             *("/home/", "/root/", "/tmp/", "Traceback (most recent", "Warning", "\\u001b["),
-            "needs the browser part",  # executed before make slides
+            notebooks.NO_BROWSER_PART,
         ):
             assert bad not in text, f"cell [{number}] shows {bad}"
         for output in cell.outputs:

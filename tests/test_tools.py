@@ -193,3 +193,14 @@ def test_mark_counts_the_samples_that_a_notebook_names(tmp_path, monkeypatch):
 
     first = keep("03a_vae", "one")
     assert keep("04a_gan", "two") == first != keep("03a_vae", "two")
+
+
+def test_a_stored_notebook_does_not_say_that_the_browser_part_was_not_built():
+    cell = nbformat.v4.new_code_cell("explore.Explorer('x')")
+    told = f"The live picture {notebooks.NO_BROWSER_PART} of the course. Build it: make lecture\n"
+    texts = (told, "a number\n")
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebooks.clean(notebook)
+    assert [output.text for output in notebook.cells[0].outputs] == ["a number\n"]
+    assert told.strip() in (ROOT / "utils" / "explore.py").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from utils.store import atomic_write
 FOLDER = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_SECONDS = 600
+NO_BROWSER_PART = "needs the browser part"  # what an explorer prints before make slides
 LANGUAGE = {  # what Jupyter writes, without the version of one machine
     "codemirror_mode": {"name": "ipython", "version": 3},
     "file_extension": ".py",
@@ -62,6 +63,7 @@ def clean(notebook):
                 data["image/png"] = base64.b64encode(png).decode()
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("data") != {} and not _bare_widget(o)]
+            cell.outputs = [o for o in cell.outputs if NO_BROWSER_PART not in o.get("text", "")]
 
 
 def _bare_widget(output):

@@ -2,7 +2,7 @@
 
 import nbformat
 
-from tools import minutes
+from tools import minutes, notebooks
 from utils import ROOT
 from utils.store import atomic_write
 
@@ -10,7 +10,7 @@ PAGE = ROOT / "ROUTES.md"
 
 # (name, for whom, [steps]); a step is a line of decks ("04", by the short route) and notebooks
 # ("04a", the core path) that are done in one sitting.
-EVERYTHING = [path.stem[:3] for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+EVERYTHING = [path.stem[:3] for path in notebooks.all_notebooks()]
 ROUTES = [
     ("A week of evenings", "The main model of each section, and one table at the end.",
      ["01 01a", "02 02a", "03 03a", "04 04a", "04b", "05 05c", "06 06e"]),
