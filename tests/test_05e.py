@@ -123,8 +123,8 @@ def test_a_detector_learns_what_it_is_taught():
     assert house > 75 and trees > 50 and horizon < 0.8 and seconds > 0
 
 
-def test_the_visible_loop_is_that_of_05c(look):
-    """teach writes the loop of 05c out: the same weights, to the last digit."""
+def test_teaching_is_that_of_05c_on_changed_pictures(look):
+    """The same weights, to the last digit, as 05c's loop on pictures changed by hand."""
     draw = uses.labelled(look.images, look.factors)
 
     def changed(count):
