@@ -14,6 +14,9 @@ from tools import browser as browsers  # noqa: E402
 from utils.checks import Open  # noqa: E402
 from utils.notebooks import cells, solutions, source  # noqa: E402
 
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+posix = pytest.mark.skipif(os.name == "nt", reason="what it causes is not found on Windows")
+
 
 def pytest_collection_modifyitems(items):
     """Without a browser the tests marked `browser` say what is left out; in CI there is one."""

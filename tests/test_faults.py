@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -15,7 +14,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import AS_ROOT, ROOT, posix
 from jupyter_client.manager import start_new_kernel
 from torch import nn
 
@@ -24,8 +23,6 @@ from utils import data, explore, store
 from utils.checks import check_close
 from utils.notebooks import definitions
 from utils.train import Diverged, Training, seed_everything
-
-AS_ROOT = os.geteuid() == 0
 
 
 def python(code, **options):
@@ -155,7 +152,10 @@ def test_damaged_bundle_is_built_again(tmp_path, monkeypatch, content):
 # ------------------------------------------------------------------ 9 and 10 nowhere to write
 
 
+@posix
 def test_full_disk_leaves_the_old_file(tmp_path):
+    import resource
+
     path = tmp_path / "kept.bin"
     path.write_bytes(b"old")
     code = (
@@ -183,6 +183,7 @@ print('went on')
 """
 
 
+@posix
 def test_read_only_folder_lets_the_notebook_go_on(tmp_path):
     folder = tmp_path / "course"
     folder.mkdir()
@@ -268,11 +269,11 @@ def test_interrupt_says_where_it_stopped(capsys, python_hears_interrupts):
     for step in run:
         run.log(loss=1.0)
         if step == 41:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert run.stopped and run.step == 41
     assert "Stopped after 42 of 100 steps. The model is usable" in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         time.sleep(1)
 
 
@@ -471,6 +472,7 @@ def test_bad_images_are_refused_with_a_reason(x, complaint):
 # ------------------------------------------------------------------ set-up; more in test_setup.py
 
 
+@posix
 def test_old_node_is_not_taken_for_a_new_one(tmp_path):
     fake = tmp_path / "node"
     fake.write_text("#!/bin/sh\necho v12.22.9\n")

@@ -1,6 +1,5 @@
 """Other people's machines: their settings, their disks, two clones, no git, a busy apt, own copies."""
 
-import fcntl
 import json
 import os
 import pathlib
@@ -16,13 +15,12 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 import torch
-from conftest import ROOT
+from conftest import AS_ROOT, ROOT, posix
 from jupyter_client.manager import start_new_kernel
 
 from tools import browser, copies, env, repository, server, testing
 from utils import train
 
-AS_ROOT = os.geteuid() == 0
 NOT_ALL_MIGHTY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
 
 
@@ -243,6 +241,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+@posix
 def test_pip_installs_into_the_environment_whatever_pip_conf_asks(tmp_path, home, monkeypatch):
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -328,6 +327,7 @@ def test_npm_installs_everything_whatever_npmrc_asks(home, project, monkeypatch)
         assert (project / "node_modules" / name / "package.json").exists()
 
 
+@posix
 def test_npm_that_installs_nothing_and_says_so_is_told(project, tmp_path):
     fake = write(tmp_path / "bin/npm", "#!/bin/sh\nexit 0\n")
     fake.chmod(0o755)
@@ -368,8 +368,9 @@ def installed(project, tmp_path, monkeypatch):
     prefix = tmp_path / "shared"
     (prefix / "lib/python3.x/site-packages/pip").mkdir(parents=True)
     write(prefix / "share/jupyter/kernels/python3/kernel.json", '{"argv": []}')
-    (prefix / "bin").mkdir()
-    (prefix / "bin/python").symlink_to(sys.executable)
+    python = env.python_in(prefix)
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
     monkeypatch.setenv("LECTURE_VENV", str(prefix))
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     ran = []
@@ -388,13 +389,13 @@ def installed(project, tmp_path, monkeypatch):
 def test_second_start_runs_nothing(installed, project):
     env.prepare()
     assert any("torch==2.13.0" in command for command in installed)
-    assert any("npm ci" in command for command in installed)
+    assert any(" ci " in command for command in installed)
     installed.clear()
     env.prepare()
     assert installed == []
     write(project / "package-lock.json", "{}")
     env.prepare()
-    assert len(installed) == 1 and "npm ci" in installed[0]
+    assert len(installed) == 1 and " ci " in installed[0]
     installed.clear()
     write(project / "requirements.txt", "torch==2.13.1\n")
     env.prepare()
@@ -409,7 +410,7 @@ def test_second_clone_takes_the_environment_as_it_is(installed, project, monkeyp
     shutil.copytree(project, second, ignore=shutil.ignore_patterns("node_modules"))
     monkeypatch.setattr(env, "ROOT", second)
     _, variables = env.prepare()
-    assert len(installed) == 1 and "npm ci" in installed[0]
+    assert len(installed) == 1 and " ci " in installed[0]
     assert variables["PYTHONPATH"] == str(second)
 
 
@@ -491,6 +492,8 @@ def test_without_git_the_same_files_are_found(monkeypatch):
 
 @pytest.mark.skipif(not AS_ROOT or not shutil.which("apt-get"), reason="needs apt-get, as root")
 def test_apt_in_use_is_waited_for(capsys):
+    import fcntl
+
     said, released, done = [], threading.Event(), threading.Event()
 
     def hold(lock):
@@ -511,6 +514,7 @@ def test_apt_in_use_is_waited_for(capsys):
     assert "".join(said).count("another program is installing packages") == 1
 
 
+@posix
 def test_firefox_is_found_or_told_how_to_get(monkeypatch, tmp_path):
     fake = write(tmp_path / "firefox-esr", "")
     fake.chmod(0o755)

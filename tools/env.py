@@ -2,6 +2,10 @@
 
     python3 tools/env.py TASK [ARG ...]
 
+What is asked of make can be asked of this file, as on Windows, which has no
+make: a word like SEEDS=all sets a variable, and the words of ONLY="03a 04b" are
+arguments.
+
 Needs nothing but Python's standard library. Where a conda environment made
 from environment.yml is active, that one is used; else a virtual environment in
 .venv (or in the folder that LECTURE_VENV names, which several clones may
@@ -21,9 +25,12 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
+WINDOWS = os.name == "nt"
+MAKE = "python tools/env.py" if WINDOWS else "make"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
 KERNEL = ROOT / "tools" / "jupyter" / "kernel.py"
@@ -63,7 +70,7 @@ def run(command, **options):
     if done.returncode:
         raise SetupError(
             "this command failed (exit code %d):\n    %s\n"
-            "Its message is above. Mend that, then run the same make command again; "
+            "Its message is above. Mend that, then run the same command again; "
             "what is installed already is kept." % (done.returncode, " ".join(command))
         )
 
@@ -74,24 +81,27 @@ def read(name):
 
 def owner_of(path):
     """The name of the user that a file belongs to, or the number of one without a name."""
-    try:
-        import pwd
+    import pwd
 
+    try:
         return pwd.getpwuid(path.stat().st_uid).pw_name
-    except ImportError:
-        return "another user"
     except KeyError:
         return "user number %d" % path.stat().st_uid
 
 
 def not_writable(path):
     """Why nothing can be written to `path`, which exists, and the next command."""
+    if WINDOWS:
+        return (
+            "cannot write to %s.\nClose the program that has it open, then run the same command "
+            "again. If none has, clone the project to a folder of your own." % path
+        )
     told = "cannot write to %s, which belongs to %s.\n" % (path, owner_of(path))
-    if hasattr(os, "statvfs") and os.statvfs(str(path)).f_flag & os.ST_RDONLY:
+    if os.statvfs(str(path)).f_flag & os.ST_RDONLY:
         return told + "It lies on a read-only disk: clone the project to a folder of your own."
-    mine = not hasattr(os, "geteuid") or path.stat().st_uid == os.geteuid()
+    mine = path.stat().st_uid == os.geteuid()
     command = "chmod -R u+w ." if mine else "sudo chown -R $USER ."
-    return told + "Make it yours, then run the same make command again:\n    cd %s\n    %s" % (
+    return told + "Make it yours, then run the same command again:\n    cd %s\n    %s" % (
         path if path.is_dir() else path.parent,
         command,
     )
@@ -121,19 +131,23 @@ def conda_prefix():
 
 
 def bin_dir(prefix):
-    windows = os.name == "nt"
-    if windows and (prefix / "conda-meta").exists():
+    if WINDOWS and (prefix / "conda-meta").exists():
         return prefix
-    return prefix / ("Scripts" if windows else "bin")
+    return prefix / ("Scripts" if WINDOWS else "bin")
 
 
 def python_in(prefix):
-    return bin_dir(prefix) / ("python.exe" if os.name == "nt" else "python")
+    return bin_dir(prefix) / ("python.exe" if WINDOWS else "python")
 
 
 def has_pip(prefix):
     places = ("lib/python*/site-packages/pip", "Lib/site-packages/pip")
     return any(found for place in places for found in prefix.glob(place))
+
+
+def by_another_python():
+    """The command that takes another Python for the lecture."""
+    return "py -3.12 tools/env.py lecture" if WINDOWS else "make lecture PYTHON=python3.12"
 
 
 def make_venv(prefix):
@@ -143,7 +157,7 @@ def make_venv(prefix):
     if prefix.is_dir() and any(prefix.iterdir()) and not (prefix / "pyvenv.cfg").exists():
         raise SetupError(
             "%s holds other things already.\nName a new folder for the environment:\n"
-            "    make lecture LECTURE_VENV=/some/writable/folder" % prefix
+            "    %s lecture LECTURE_VENV=/some/writable/folder" % (prefix, MAKE)
         )
     say("making a virtual environment in %s" % prefix)
     try:
@@ -151,8 +165,8 @@ def make_venv(prefix):
     except OSError as error:
         raise SetupError(
             "cannot make the folder %s (%s).\nClone the project to a folder you may write to, or "
-            "name another place:\n    make lecture LECTURE_VENV=/some/writable/folder"
-            % (prefix, error.strerror)
+            "name another place:\n    %s lecture LECTURE_VENV=/some/writable/folder"
+            % (prefix, error.strerror, MAKE)
         ) from error
     done = subprocess.run([sys.executable, "-m", "venv", str(prefix)], env=without_settings())
     if done.returncode:
@@ -160,11 +174,11 @@ def make_venv(prefix):
         if importlib.util.find_spec("ensurepip"):
             raise SetupError(
                 "Python could not make a virtual environment in %s; its message is above.\nMend "
-                "that, or name another Python:\n    make lecture PYTHON=python3.12" % prefix
+                "that, or name another Python:\n    %s" % (prefix, by_another_python())
             )
         raise SetupError(
             "Python could not make a virtual environment.\nOn Debian and Ubuntu the module is a "
-            "package of its own:\n    sudo apt-get install python3-venv\nthen run the same make "
+            "package of its own:\n    sudo apt-get install python3-venv\nthen run the same "
             "command again."
         )
 
@@ -273,7 +287,9 @@ def install_node_modules(environment):
     """The JavaScript packages of this clone, all of them, or SetupError."""
     npm = shutil.which("npm", path=environment["PATH"])
     if not npm:
-        raise SetupError("Node.js is there but npm is not. Install npm, then run make again.")
+        raise SetupError(
+            "Node.js is there but npm is not. Install npm, then run the same command again."
+        )
     check_writable(ROOT / "node_modules")
     run([npm, *NPM_CI], env=environment)
     wanted = json.loads(read("package.json"))["dependencies"]
@@ -281,7 +297,7 @@ def install_node_modules(environment):
     if missing:
         raise SetupError(
             "npm installed no %s, and says nothing of it: a setting of yours keeps it back.\n"
-            "Look for it, remove it, then run the same make command again:\n    npm config list"
+            "Look for it, remove it, then run the same command again:\n    npm config list"
             % missing[0]
         )
 
@@ -352,7 +368,7 @@ def prepare():
     if sys.version_info < OLDEST_PYTHON:
         raise SetupError(
             "Python %d.%d is too old: the lecture needs %d.%d or newer.\nName a newer one:\n"
-            "    make lecture PYTHON=python3.12" % (*sys.version_info[:2], *OLDEST_PYTHON)
+            "    %s" % (*sys.version_info[:2], *OLDEST_PYTHON, by_another_python())
         )
     check_tree()
     conda = conda_prefix()
@@ -382,17 +398,37 @@ def prepare():
     return python, environment
 
 
+def hand_over(command, environment):
+    """Become another program. Windows cannot: there Ctrl-C is left to it, and we end as it ends."""
+    if not WINDOWS:
+        os.execve(command[0], command, environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(subprocess.run(command, env=environment).returncode)
+
+
+def understood(words):
+    """The task and its arguments, as make would give them; NAME=VALUE sets a variable."""
+    plain = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "ONLY" and equals:
+            plain += value.split()
+        elif equals and re.fullmatch("[A-Z_]+", name):
+            os.environ[name] = value
+        else:
+            plain.append(word)
+    return plain
+
+
 def main():
+    words = understood(sys.argv[1:])
     try:
         python, environment = prepare()
     except SetupError as error:
         sys.exit("\n[setup] " + str(error))
     except KeyboardInterrupt:
-        sys.exit("\n[setup] stopped. Run the same make command again; what is there is kept.")
-    command = [str(python), str(ROOT / "tools" / "tasks.py"), *sys.argv[1:]]
-    if os.name == "nt":
-        sys.exit(subprocess.run(command, env=environment).returncode)
-    os.execve(command[0], command, environment)
+        sys.exit("\n[setup] stopped. Run the same command again; what is there is kept.")
+    hand_over([str(python), str(ROOT / "tools" / "tasks.py"), *words], environment)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,14 @@ LANGUAGE = {  # what Jupyter writes, without the version of one machine
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
-PEAK = """import resource, sys
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10))"""
+PEAK = """import sys
+if sys.platform == "win32":
+    import psutil
+    print(psutil.Process().memory_info().peak_wset // 2**20)
+else:
+    import resource
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit)"""
 ELSEWHERE = "import os; os.environ['LECTURE_OUT'] += '-again'"
 
 

@@ -44,7 +44,7 @@ def _write(waiting):
                 order = {"title": table.title(path), "out": str(target), "body": body(path)}
                 node.stdin.write(json.dumps(order) + "\n")
             node.stdin.close()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe, or what Windows calls it
             pass  # Node stopped, and says below at which page
         for path, target, remember in waiting:
             if node.stdout.readline().strip() != str(target):

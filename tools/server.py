@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import nbformat
 
-from tools import copies, minutes, routes, slides, table
+from tools import copies, env, minutes, routes, slides, table
 from utils import ROOT
 from utils.store import atomic_write
 
@@ -168,4 +168,4 @@ def open_lab(arguments=()):
     if not has_screen():
         print("No screen here: open the address below in a browser.", flush=True)
     started = command(port, [f"--LabApp.open_browser={has_screen()}", *arguments])
-    os.execve(started[0], started, environment())
+    env.hand_over(started, environment())

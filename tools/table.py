@@ -120,5 +120,5 @@ def filled():
 def write():
     minutes.write()
     routes.write()
-    README.write_text(filled(), encoding="utf-8")
+    README.write_text(filled(), encoding="utf-8", newline="\n")
     return 0

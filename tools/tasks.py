@@ -129,7 +129,7 @@ def lock():
     ).stdout  # fmt: skip
     path = ROOT / "requirements.txt"
     head = path.read_text(encoding="utf-8").partition("-e .\n")[0]
-    path.write_text(head + "-e .\n" + compiled, encoding="utf-8")
+    path.write_text(head + "-e .\n" + compiled, encoding="utf-8", newline="\n")
     return 0
 
 
@@ -162,7 +162,7 @@ def _run(name, arguments):
     except PermissionError as error:
         if not error.filename:
             raise
-        place = pathlib.Path(error.filename)
+        place = pathlib.Path(error.filename2 or error.filename)
         existing = place if place.exists() else place.parent
         raise env.SetupError(env.not_writable(existing)) from error
 
