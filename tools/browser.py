@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+from tools.env import ROOT
+
 NAMES = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
     *("microsoft-edge", "microsoft-edge-stable", "msedge"),
@@ -16,13 +18,22 @@ PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    os.path.expandvars(r"%LOCALAPPDATA%\Google\Chrome\Application\chrome.exe"),
     r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+    r"C:\Program Files\Microsoft\Edge\Application\msedge.exe",
 )
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 FIREFOX_PLACES = (
     "/Applications/Firefox.app/Contents/MacOS/firefox",
     r"C:\Program Files\Mozilla Firefox\firefox.exe",
 )
+FIREFOX = "firefox@stable_151.0"
+PUPPETEER = ROOT / "node_modules/@puppeteer/browsers/lib/cjs/main-cli.js"
+FIREFOX_BY = {
+    "apt-get": "sudo apt-get install firefox-esr",
+    "brew": "brew install --cask firefox",
+    "winget": "winget install Mozilla.Firefox",
+}
 FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--no-first-run", "--disable-gpu"),
@@ -55,7 +66,7 @@ def find_firefox():
     found = _found("FIREFOX_PATH", FIREFOX_NAMES, FIREFOX_PLACES)
     if found:
         return found
-    how = "sudo apt-get install firefox-esr" if shutil.which("apt-get") else "install it"
+    how = next((how for tool, how in FIREFOX_BY.items() if shutil.which(tool)), "install it")
     raise NoBrowser(f"no Firefox was found. To get it: {how}")
 
 
@@ -95,12 +106,28 @@ def find_or_install():
 
 
 def find_firefox_or_install():
-    """As `find_firefox`, but installs Debian's firefox-esr first where apt is there, as root."""
+    """As `find_firefox`, but installs one first: Debian's firefox-esr as root, else Mozilla's own."""
     try:
         return find_firefox()
     except NoBrowser:
-        install_by_apt("firefox-esr")
+        pass
+    install_by_apt("firefox-esr")
+    try:
         return find_firefox()
+    except NoBrowser:
+        return _of_puppeteer() or find_firefox()
+
+
+def _of_puppeteer():
+    """Mozilla's Firefox, put into build/browsers by a package that Marp brings; None if it cannot."""
+    node = shutil.which("node")
+    if not node:
+        return None
+    command = [node, str(PUPPETEER), "install", FIREFOX, "--path", str(ROOT / "build/browsers")]
+    command += ["--format", "{{path}}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8")
+    path = pathlib.Path(done.stdout.strip())
+    return str(path) if path.is_file() else None
 
 
 def install_by_apt(package):
