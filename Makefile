@@ -3,7 +3,7 @@ PYTHON ?= python3
 TASK = $(PYTHON) -I tools/env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help lecture test check slides pages notebooks spread readers figures results lint lock clean
+.PHONY: help lecture test check slides pages notebooks spread readers figures results lint lock newest clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ lint:  ## ruff over code and notebooks
 
 lock:  ## write requirements.txt from pyproject.toml
 	@$(TASK) lock
+
+newest:  ## lift every pinned version to the newest there is
+	@$(TASK) newest
 
 clean:  ## delete what can be made again
 	@rm -rf build

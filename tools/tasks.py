@@ -116,6 +116,14 @@ def lint():
 
 
 @task
+def newest():
+    from tools import newest as module
+
+    module.lift()
+    return lock()
+
+
+@task
 def lock():
     from utils import ROOT
 
