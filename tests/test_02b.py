@@ -168,8 +168,8 @@ WRONG = {
     ),
     2: ("def my_dependence(layers):\n    return torch.ones(4, 4)", "after 0 layers"),
     3: (
-        "def my_log_abs_det_lu(lower, upper):\n    return upper.diagonal().prod().log()",
-        "not finite",
+        "def my_log_abs_det_lu(lower, upper):\n    return upper.diagonal().prod().abs().log()",
+        "D = 500: not finite",
     ),
     6: (
         "def my_mixture_curve(weight, mean, scale):\n"

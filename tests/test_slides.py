@@ -31,7 +31,6 @@ in_browser = pytest.mark.browser
 VAE = next(deck for deck in DECKS if deck.stem.startswith("03"))
 SLIDER = slide_with(VAE, "03_vae/code")
 TITLE = re.compile(r"^# (.+)$", re.M)
-SMALL = ROOT / "tests" / "small_text.json"
 FIGURE = re.compile(r"!\[[^\]]*\]\(\.\./figures/([^)\s]+)\)")
 SIZES = """() => [...document.querySelectorAll('section')].map(section => {
     const scale = section.getBoundingClientRect().width / 1280;
@@ -374,15 +373,11 @@ def smallest_text(page, deck):
 @in_browser
 @by_deck
 def test_text_of_figures_is_large_enough(page, deck):
-    """24 px; the figures of small_text.json are known to be smaller and wait to be redrawn."""
-    known = json.loads(SMALL.read_text(encoding="utf-8")).get(deck.stem, {})
+    """24 px at 1920 x 1080."""
     found = smallest_text(page, deck)
     assert found
-    small = {name: round(size, 1) for name, size in found.items() if size < 24}
     print(f"{deck.stem}: smallest text {min(found.values()):.1f} px")
-    worse = {n: s for n, s in small.items() if s < known.get(n, 24) - 0.05}
-    assert not worse, f"text below 24 px at 1920 x 1080 (known: {known})"
-    assert known.keys() <= small.keys(), "large enough now: take it out of small_text.json"
+    assert {name: round(size, 1) for name, size in found.items() if size < 24} == {}
 
 
 # ------------------------------------------------------------------ nothing is named that is not there
