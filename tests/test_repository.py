@@ -81,6 +81,7 @@ def test_imports_are_declared():
         "traitlets": "ipywidgets",
         "nbformat": "nbclient",
         "jupyter_client": "nbclient",
+        "websocket": "jupyterlab",
         "ot": "pot",
     }
     ours = {"utils", "tools", *(p.stem for p in (ROOT / "tests").glob("*.py"))}

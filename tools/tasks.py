@@ -102,6 +102,13 @@ def binder():
 
 
 @task
+def hub():
+    from tools import hub as module
+
+    return binder() or module.install()
+
+
+@task
 def results():
     from tools import table
 
