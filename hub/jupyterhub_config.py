@@ -24,7 +24,7 @@ COURSE = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(sys.executable).parent
 OWN_COPY = "generative-lecture"  # in each student's home
 
-c = get_config()  # noqa: F821: JupyterHub gives it
+c = get_config()  # noqa: F821 (JupyterHub gives it)
 
 
 def pull_course():
@@ -64,7 +64,9 @@ c.PAMAuthenticator.allowed_groups = {"students", "lecturers"}
 c.PAMAuthenticator.admin_groups = {"lecturers"}
 
 # Passwords cross a network only under TLS: without a certificate only this machine is answered.
-certificate = next(iter(sorted(pathlib.Path("/etc/letsencrypt/live").glob("*/fullchain.pem"))), None)
+certificate = next(
+    iter(sorted(pathlib.Path("/etc/letsencrypt/live").glob("*/fullchain.pem"))), None
+)
 if certificate:
     c.JupyterHub.bind_url = "https://:443"
     c.JupyterHub.ssl_cert = str(certificate)

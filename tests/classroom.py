@@ -9,6 +9,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import site
 import socket
 import stat
 import struct
@@ -35,7 +36,9 @@ OWN_COPY = "generative-lecture"
 def open_to_all(path):
     """Whether every user of this machine may read a path and all that leads to it."""
     steps = [path.resolve(), *path.resolve().parents]
-    return all(step.stat().st_mode & (stat.S_IXOTH if step.is_dir() else stat.S_IROTH) for step in steps)
+    return all(
+        step.stat().st_mode & (stat.S_IXOTH if step.is_dir() else stat.S_IROTH) for step in steps
+    )
 
 
 def why_not():
@@ -46,7 +49,7 @@ def why_not():
     missing = [name for name in needed if not shutil.which(name)]
     if missing or not pathlib.Path("/etc/pam.d/login").exists():
         return f"this machine has no {missing[0] if missing else 'PAM service called login'}"
-    if not (open_to_all(ROOT) and open_to_all(pathlib.Path(os.__file__ and sys.prefix))):
+    if not (open_to_all(ROOT) and open_to_all(pathlib.Path(sys.prefix))):
         return f"students may not read {ROOT} or {sys.prefix}: clone to a folder that all may read"
     if not _python_for_all():
         return f"students may not run {sys.executable}, and there is no other Python of its version"
@@ -64,14 +67,14 @@ def install():
     """The hub's packages in build/hub, layered over the course's environment; return its Python."""
     hub.install_proxy()
     python, stamp = VENV / "bin" / "python", VENV / "lecture-stamp.txt"
-    texts = [env.read(f"hub/{name}") for name in ("requirements.txt", "student.txt")]
-    wanted = env.digest(*texts, env.read("requirements.txt"), sys.prefix, _python_for_all())
+    texts = [env.read(name) for name in ("hub/requirements.txt", "requirements.txt")]
+    wanted = env.digest(*texts, sys.prefix, _python_for_all())
     if env.is_stamped(stamp, wanted):
         return python
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([_python_for_all(), "-m", "venv", "--without-pip", VENV], check=True)
     below = pathlib.Path(json.__file__).parent.parent.name  # python3.11
-    packages = [p for p in map(pathlib.Path, sys.path) if p.name == "site-packages" and p.is_relative_to(sys.prefix)]
+    packages = site.getsitepackages([sys.prefix])
     layer = VENV / "lib" / below / "site-packages" / "course.pth"
     layer.write_text("".join(f"{path}\n" for path in packages), encoding="utf-8")
     for name in ("share/jupyter", "etc/jupyter"):
@@ -130,18 +133,23 @@ class Classroom:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
         self.git("init", "-q")
+        for quick in ("core.compression", "pack.window"):  # a repository that lives for minutes
+            self.git("config", quick, "0")
         self.commit("the course")
         base = f"--base-path={self.source.parent}"
         where = ["--listen=127.0.0.1", f"--port={self.git_port}", base, "--export-all"]
         self.daemon = subprocess.Popen(["git", "daemon", "--reuseaddr", *where])
         origin = f"git://127.0.0.1:{self.git_port}/course"
         clone = ["git", "clone", "-q", "--depth", "1", origin, self.course]
-        until("git answers", lambda: not subprocess.run(clone, stderr=subprocess.DEVNULL).returncode)
+        until(
+            "git answers", lambda: not subprocess.run(clone, stderr=subprocess.DEVNULL).returncode
+        )
         shutil.copytree(ROOT / "build/explorer", self.course / "build/explorer")
         (self.course / "hub/node_modules").symlink_to(ROOT / "hub/node_modules")
 
     def git(self, *words):
-        author = {f"GIT_{who}_{what}": "lecturer@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        who = ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL")
+        author = {f"GIT_{name}": "lecturer" for name in who}
         subprocess.run(["git", *words], cwd=self.source, env=os.environ | author, check=True)
 
     def commit(self, message):
@@ -177,7 +185,9 @@ class Classroom:
         self.log = self.folder / "hub.log"
         with self.log.open("a") as log:
             command = [self.python, "-m", "jupyterhub", "--config", config]
-            self.hub = subprocess.Popen(command, cwd=state, stdout=log, stderr=log)
+            self.hub = subprocess.Popen(
+                command, cwd=state, stdout=log, stderr=log, start_new_session=True
+            )
         until("the hub answers", self._answers)
 
     def _answers(self):
@@ -193,9 +203,12 @@ class Classroom:
         self.hub.wait(SECONDS)
 
     def __exit__(self, *_):
-        for process in filter(None, (self.hub, self.daemon)):
-            process.terminate()
-            process.wait(SECONDS)
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon.wait(SECONDS)
+        if self.hub and self.hub.poll() is None:
+            os.killpg(self.hub.pid, signal.SIGKILL)  # with its proxy and its idle culler
+            self.hub.wait(SECONDS)
         for student in self.students:
             with contextlib.suppress(KeyError):
                 until(f"{student.name} has gone", student.gone)
@@ -319,7 +332,9 @@ class Kernel:
 
     def receive(self):
         data = self.socket.recv()
-        if isinstance(data, bytes):  # a message with buffers: their number, where each begins, JSON first
+        if isinstance(
+            data, bytes
+        ):  # a message with buffers: their number, where each begins, JSON first
             first, second = struct.unpack_from("!2I", data, 4)
             data = data[first:second]
         message = json.loads(data)
@@ -343,6 +358,12 @@ class Kernel:
         if replied["status"] != "ok":
             raise CellError(replied.get("ename", ""), "\n".join(replied.get("traceback", [])))
         return "".join(printed)
+
+    def move_slider(self, values):
+        """Tell the one explorer that has been shown what a browser tells it after a drag."""
+        (comm,) = [number for number, state in self.widgets.items() if "values" in state]
+        data = {"method": "update", "state": {"values": values}}
+        self.send("comm_msg", {"comm_id": comm, "data": data})
 
     def state_after(self, act):
         """What the server tells of the kernel, unasked, after `act()`: restarting, dead ..."""
