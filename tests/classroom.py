@@ -5,14 +5,12 @@ import http.cookiejar
 import json
 import os
 import pathlib
-import pwd
 import secrets
 import shutil
 import signal
 import site
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -20,15 +18,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 
-import websocket
+from kernels import SECONDS, Kernel
 
 from tools import env, hub
 from tools.repository import tracked
 from utils import ROOT
 
-SECONDS = 300  # to wait for anything; nothing is measured against it
 VENV = ROOT / "build" / "hub"
 OWN_COPY = "generative-lecture"
 
@@ -210,7 +206,7 @@ class Classroom:
             os.killpg(self.hub.pid, signal.SIGKILL)  # with its proxy and its idle culler
             self.hub.wait(SECONDS)
         for student in self.students:
-            with contextlib.suppress(KeyError):
+            with contextlib.suppress(FileNotFoundError):
                 until(f"{student.name} has gone", student.gone)
                 subprocess.run(["userdel", student.name], check=True)
             shutil.rmtree(f"/run/lecture-hub/{student.name}", ignore_errors=True)
@@ -286,14 +282,14 @@ class Student:
     def run(self, *command):
         """A command as this user, in the home: (exit status, output)."""
         done = subprocess.run(
-            command, user=self.name, group=pwd.getpwnam(self.name).pw_gid, extra_groups=[],
+            command, user=self.name, group=self.home.stat().st_gid, extra_groups=[],
             cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         return done.returncode, done.stdout
 
     def processes(self):
         """The numbers of this user's processes."""
-        uid, found = pwd.getpwnam(self.name).pw_uid, []
+        uid, found = self.home.stat().st_uid, []
         for place in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if place.stat().st_uid == uid:
@@ -305,78 +301,3 @@ class Student:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         return not self.processes()
-
-
-class Kernel:
-    """A running kernel, spoken to over the server's websocket."""
-
-    def __init__(self, student, number):
-        self.student, self.number, self.session = student, number, uuid.uuid4().hex
-        self.widgets = {}  # number of a comm: its state
-        self.connect()
-
-    def connect(self):
-        where = f"user/{self.student.name}/api/kernels/{self.number}/channels"
-        self.socket = websocket.create_connection(
-            f"ws://127.0.0.1:{self.student.room.port}/{where}?session_id={self.session}",
-            header=[f"Authorization: token {self.student.token}"],
-            timeout=SECONDS,
-        )
-
-    def send(self, kind, content):
-        header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "session": self.session}
-        header |= {"username": self.student.name, "version": "5.3"}
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-        self.socket.send(json.dumps(message | {"channel": "shell"}))
-        return header["msg_id"]
-
-    def receive(self):
-        data = self.socket.recv()
-        if isinstance(
-            data, bytes
-        ):  # a message with buffers: their number, where each begins, JSON first
-            first, second = struct.unpack_from("!2I", data, 4)
-            data = data[first:second]
-        message = json.loads(data)
-        if message["header"]["msg_type"] == "comm_open":
-            content = message["content"]
-            self.widgets[content["comm_id"]] = content["data"].get("state", {})
-        return message
-
-    def run(self, code):
-        """What a cell prints. Raises CellError with its traceback."""
-        number, printed, idle, replied = self.send("execute_request", {"code": code}), [], 0, None
-        while not (idle and replied):
-            message = self.receive()
-            if message["parent_header"].get("msg_id") != number:
-                continue
-            kind, content = message["header"]["msg_type"], message["content"]
-            if kind == "stream":
-                printed.append(content["text"])
-            idle = idle or (kind == "status" and content["execution_state"] == "idle")
-            replied = content if kind == "execute_reply" else replied
-        if replied["status"] != "ok":
-            raise CellError(replied.get("ename", ""), "\n".join(replied.get("traceback", [])))
-        return "".join(printed)
-
-    def move_slider(self, values):
-        """Tell the one explorer that has been shown what a browser tells it after a drag."""
-        (comm,) = [number for number, state in self.widgets.items() if "values" in state]
-        data = {"method": "update", "state": {"values": values}}
-        self.send("comm_msg", {"comm_id": comm, "data": data})
-
-    def state_after(self, act):
-        """What the server tells of the kernel, unasked, after `act()`: restarting, dead ..."""
-        act()
-        while True:
-            message = self.receive()
-            state = message["content"].get("execution_state")
-            if message["header"]["msg_type"] == "status" and state not in ("busy", "idle"):
-                return state
-
-    def close(self):
-        self.socket.close()
-
-
-class CellError(Exception):
-    """A cell stopped: (name of the error, traceback)."""

@@ -12,6 +12,7 @@ import subprocess
 import urllib.error
 
 import classroom
+import kernels
 import nbformat
 import pytest
 import yaml
@@ -103,10 +104,10 @@ def test_a_kernel_over_its_memory_says_so_alone(ada, bob, kernel):
     other, bobs = ada.open("01a_mixtures.ipynb"), bob.open("03a_vae.ipynb")
     for each in (kernel, other, bobs):
         each.run("kept = 7")
-    with pytest.raises(classroom.CellError) as stopped:
+    with pytest.raises(kernels.CellError) as stopped:
         kernel.run("rows = [bytearray(10**8) for _ in range(100)]")
     assert stopped.value.args[0] == "MemoryError"
-    with pytest.raises(classroom.CellError, match="can't allocate memory"):
+    with pytest.raises(kernels.CellError, match="can't allocate memory"):
         kernel.run("import torch\ntorch.zeros(10**9)")
     assert kernel.run("print(kept)") == "7\n"
     number = int(kernel.run("import os\nprint(os.getpid())"))
