@@ -181,9 +181,7 @@ class Classroom:
         self.log = self.folder / "hub.log"
         with self.log.open("a") as log:
             command = [self.python, "-m", "jupyterhub", "--config", config]
-            self.hub = subprocess.Popen(
-                command, cwd=state, stdout=log, stderr=log, start_new_session=True
-            )
+            self.hub = subprocess.Popen(command, cwd=state, stdout=log, stderr=log)
         until("the hub answers", self._answers)
 
     def _answers(self):
@@ -203,8 +201,7 @@ class Classroom:
             self.daemon.terminate()
             self.daemon.wait(SECONDS)
         if self.hub and self.hub.poll() is None:
-            os.killpg(self.hub.pid, signal.SIGKILL)  # with its proxy and its idle culler
-            self.hub.wait(SECONDS)
+            self.stop()  # with its proxy and its idle culler
         for student in self.students:
             with contextlib.suppress(FileNotFoundError):
                 until(f"{student.name} has gone", student.gone)
