@@ -1,0 +1,244 @@
+"""The command line of `python -m tools.photos`; `fabric run tools/photos` starts it too."""
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import pathlib
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch
+from lightning_fabric import Fabric
+
+from tools.photos import loop, results, store
+from utils import data
+from utils.data.folders import ImageFolderError
+from utils.store import CheckpointError, SaveError, atomic_write
+from utils.train import Diverged
+
+FEW = 20  # pictures: the translator learns so few by heart
+SMALLEST = 16  # pixels
+SAY_EVERY = 10  # seconds, where lines stay
+
+EXAMPLES = """\
+examples:
+  python -m tools.photos summer/ winter/ --size 128 --steps 20000 --out run/
+  python -m tools.photos summer/ winter/ --size 128 --steps 20000 --out run/ --resume
+  python -m tools.photos summer/ winter/ --devices 2
+on two machines of eight GPUs, on each of them, with --node-rank 0 and 1:
+  fabric run --devices 8 --num-nodes 2 --node-rank 0 --main-address ADDRESS \\
+      tools/photos summer/ winter/ --size 128 --steps 20000 --out run/
+"""
+
+
+class Unusable(ValueError):
+    """What was asked for cannot be done; the message says why and what to do."""
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog="python -m tools.photos",
+        description="Train the CycleGAN of notebook 05c on two folders of photographs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("first", type=pathlib.Path, help="a folder of pictures of one look")
+    add("second", type=pathlib.Path, help="a folder of pictures of the other look")
+    add("--size", type=int, default=128, help="pixels of a side, a multiple of four (128)")
+    add("--steps", type=int, default=20000, help="training steps (20000)")
+    add("--batch", type=int, default=4, help="pictures of each look a step and process (4)")
+    add("--out", type=pathlib.Path, default=pathlib.Path("run"), help="where all goes (run)")
+    add("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    add("--translate", type=pathlib.Path, metavar="FOLDER",
+        help="pictures to translate at the end, of the first look (those of the first folder)")  # fmt: skip
+    add("--every", type=int, default=500, help="steps from checkpoint to checkpoint (500)")
+    add("--devices", default="auto", help="GPUs, or processes without one (all GPUs)")
+    add("--precision", choices=["32-true", "bf16-mixed"],
+        help="bf16-mixed where a GPU has it, else 32-true")  # fmt: skip
+    add("--seed", type=int, default=0, help="of weights and draws (0)")
+    return made
+
+
+def check(asked):
+    """Raise Unusable for what can be seen to fail before anything is read."""
+    if asked.size < SMALLEST or asked.size % 4:
+        near = max(SMALLEST, round(asked.size / 4) * 4)
+        raise Unusable(f"--size {asked.size}: a multiple of four from {SMALLEST} on, say {near}")
+    for name in ("steps", "batch", "every"):
+        if getattr(asked, name) < 1:
+            raise Unusable(f"--{name} {getattr(asked, name)}: it has to be at least 1")
+    for folder in filter(None, (asked.first, asked.second, asked.translate)):
+        if not folder.is_dir():
+            raise Unusable(f"{folder} is not a folder; give the folder that holds the pictures")
+        if folder.resolve() in (asked.out.resolve(), *asked.out.resolve().parents):
+            raise Unusable(
+                f"--out {asked.out} lies in {folder}, among the pictures; name a folder elsewhere"
+            )
+    kept = store.checkpoints(asked.out / "checkpoints")
+    if kept and not asked.resume:
+        raise Unusable(
+            f"{asked.out} holds a run of {int(kept[-1].stem)} steps. Go on with it by --resume, or "
+            "name another folder by --out"
+        )
+    if asked.resume and not kept:
+        raise Unusable(f"{asked.out} holds no checkpoint to resume from; start without --resume")
+
+
+def engine(asked):
+    """Fabric on this machine's GPUs, or its processors."""
+    gpu = torch.cuda.is_available()
+    good = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    fabric = Fabric(
+        accelerator="auto" if gpu else "cpu",
+        devices=asked.devices if asked.devices == "auto" else int(asked.devices),
+        precision=asked.precision or ("bf16-mixed" if good else "32-true"),
+    )
+    if "LT_CLI_USED" not in os.environ:  # `fabric run` has started the processes already
+        fabric.launch()
+    return fabric
+
+
+def read(fabric, asked):
+    """Both folders as tensors (N, 3, size, size) on the device; the first process says of what."""
+    domains = []
+    for folder in (asked.first, asked.second):
+        silent = contextlib.nullcontext() if fabric.is_global_zero else io.StringIO()
+        with silent if fabric.is_global_zero else contextlib.redirect_stdout(silent):
+            images = data.image_folder(folder, asked.size).images
+            warning = f"; fewer than {FEW} are learned by heart" if len(images) < FEW else ""
+            print(f"{folder}: {len(images)} pictures{warning}", flush=True)
+        domains.append(images.to(fabric.device))
+    return domains
+
+
+def told_time(seconds):
+    """A duration as one says it."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Says how far a run is; on a terminal in one line, elsewhere in a line every ten seconds."""
+
+    def __init__(self, steps, first):
+        self.steps, self.first = steps, first
+        self.begun = self.said = time.perf_counter()
+
+    def __call__(self, step, losses):
+        now = time.perf_counter()
+        terminal = sys.stdout.isatty()
+        if not terminal and now - self.said < SAY_EVERY and step < self.steps:
+            return
+        self.said = now
+        left = (now - self.begun) / (step - self.first) * (self.steps - step)
+        numbers = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        line = f"step {step} of {self.steps}, about {told_time(left)} left; {numbers}"
+        print(f"\r{line:<110}" if terminal and step < self.steps else line,
+              end="" if terminal and step < self.steps else "\n", flush=True)  # fmt: skip
+
+
+def saved_run(fabric, asked, settings):
+    """The newest checkpoint's tensors, or None; Unusable where it belongs to another run."""
+    if not asked.resume:
+        return None
+    saved, about = loop.by_first(fabric, lambda: store.newest(asked.out / "checkpoints"))
+    other = [
+        f"{name} {about.get(name)} there, {value} here"
+        for name, value in settings.items()
+        if about.get(name) != value
+    ]
+    if other:
+        raise Unusable(
+            f"{asked.out} holds another run: {'; '.join(other)}. Give what was given then, or name "
+            "another --out"
+        )
+    return saved
+
+
+def train(fabric, asked):
+    """The whole run; returns its `Run`."""
+    names = [folder.resolve().name for folder in (asked.first, asked.second)]
+    domains = read(fabric, asked)
+    settings = {
+        "size": asked.size,
+        "steps": asked.steps,
+        "pictures of a step": asked.batch * fabric.world_size,
+        "seed": asked.seed,
+        "pictures": [len(domain) for domain in domains],
+    }
+    saved = saved_run(fabric, asked, settings)
+    first = 0 if saved is None else len(saved["losses"])
+
+    def keep(step, tensors):
+        store.keep(asked.out / "checkpoints", step, tensors, settings)
+        rows = [",".join(("step", *loop.LOSSES))]
+        rows += [
+            f"{k}," + ",".join(f"{value:.6g}" for value in row)
+            for k, row in enumerate(tensors["losses"].tolist())
+        ]
+        atomic_write(asked.out / "losses.csv", "\n".join(rows) + "\n")
+        results.before_and_after(
+            run.nets[0].copied, domains, names, asked.out / "pictures" / f"{step:08d}.png"
+        )
+
+    run = loop.Run(
+        fabric, asked.steps, every=asked.every, seed=asked.seed, keep=keep,
+        show=Progress(asked.steps, first), saved=saved,
+    )  # fmt: skip
+    means = run.fit(domains, asked.batch)
+    if fabric.is_global_zero:
+        if run.stopped:
+            print(f"\nStopped after {len(run.losses)} steps; --resume goes on from there.")
+        else:
+            results.finish(
+                means, run.cycle, domains, names, asked.translate or asked.first, settings,
+                asked.out,
+            )  # fmt: skip
+    return run
+
+
+def advice(error, asked):
+    """What went wrong and what to do, in words for the one at the terminal."""
+    kept = store.checkpoints(asked.out / "checkpoints")
+    whole = f"The last whole checkpoint is {kept[-1]}: go on from it by --resume." if kept else ""
+    if isinstance(error, torch.OutOfMemoryError):
+        smaller = (
+            f"--batch {asked.batch // 2}" if asked.batch > 1
+            else f"--size {max(SMALLEST, asked.size // 8 * 4)}"
+        )  # fmt: skip
+        return (
+            f"the GPU has no room for {asked.batch} pictures of {asked.size} x {asked.size} a step "
+            f"beside what else it holds (nvidia-smi shows that). Start again with {smaller}. {whole}"
+        )
+    if isinstance(error, SaveError):
+        cause = getattr(error.__cause__, "strerror", None)
+        return f"{cause or error}: nothing more can be written to {asked.out}. Free some space. {whole}"
+    return str(error).replace("run the cell again", "run the command again")
+
+
+def main(arguments=None):
+    asked = parser().parse_args(arguments)
+    first = True
+    try:
+        check(asked)
+        fabric = engine(asked)
+        first = fabric.is_global_zero
+        return train(fabric, asked)
+    except torch.OutOfMemoryError as error:
+        sys.exit(f"\n{advice(error, asked)}")
+    except (Unusable, ImageFolderError, CheckpointError, SaveError, Diverged) as error:
+        # Every process meets these alike. Only the first one says so, and fails.
+        sys.exit(f"\n{advice(error, asked)}" if first else 0)
+
+
+if __name__ == "__main__":
+    main()
