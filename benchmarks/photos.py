@@ -20,13 +20,12 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("LECTURE_QUIET", "1")
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
 from tools.photos import results, store
-from utils import data
+from utils import ROOT, data
 from utils.notebooks import definitions
 
 cycle = definitions("05c_cyclegan")
@@ -79,7 +78,9 @@ def main():
         bounds.append((min(values) - room, max(values) + room))
         print(f"05c to {season}: {', '.join(f'{v:.2f}' for v in values)} %, "
               f"spread {bounds[-1][0]:.2f} to {bounds[-1][1]:.2f} %")  # fmt: skip
-    print("| seed | to winter, % | to summer, % | seconds | within the spread |\n|---|---|---|---|---|")
+    print(
+        "| seed | to winter, % | to summer, % | seconds | within the spread |\n|---|---|---|---|---|"
+    )
     for seed in map(int, chosen.seeds.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             write_pictures(Path(folder), 2000, seed)

@@ -9,11 +9,11 @@ import pathlib
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from tools.photos import loop, results, store
 from utils import data
@@ -40,6 +40,11 @@ class Unusable(ValueError):
     """What was asked for cannot be done; the message says why and what to do."""
 
 
+def devices(word):
+    """A number, or auto."""
+    return word if word == "auto" else int(word)
+
+
 def parser():
     made = argparse.ArgumentParser(
         prog="python -m tools.photos",
@@ -58,7 +63,8 @@ def parser():
     add("--translate", type=pathlib.Path, metavar="FOLDER",
         help="pictures to translate at the end, of the first look (those of the first folder)")  # fmt: skip
     add("--every", type=int, default=500, help="steps from checkpoint to checkpoint (500)")
-    add("--devices", default="auto", help="GPUs, or processes without one (all GPUs)")
+    add("--devices", type=devices, default="auto", metavar="N",
+        help="GPUs, or processes where there is none (all GPUs)")  # fmt: skip
     add("--precision", choices=["32-true", "bf16-mixed"],
         help="bf16-mixed where a GPU has it, else 32-true")  # fmt: skip
     add("--seed", type=int, default=0, help="of weights and draws (0)")
@@ -97,7 +103,7 @@ def engine(asked):
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     fabric = Fabric(
         accelerator="auto" if gpu else "cpu",
-        devices=asked.devices if asked.devices == "auto" else int(asked.devices),
+        devices=asked.devices,
         precision=asked.precision or ("bf16-mixed" if good else "32-true"),
     )
     if "LT_CLI_USED" not in os.environ:  # `fabric run` has started the processes already
@@ -108,14 +114,21 @@ def engine(asked):
 def read(fabric, asked):
     """Both folders as tensors (N, 3, size, size) on the device; the first process says of what."""
     domains = []
-    for folder in (asked.first, asked.second):
-        silent = contextlib.nullcontext() if fabric.is_global_zero else io.StringIO()
-        with silent if fabric.is_global_zero else contextlib.redirect_stdout(silent):
+    with contextlib.redirect_stdout(sys.stdout if fabric.is_global_zero else io.StringIO()):
+        for folder in (asked.first, asked.second):
             images = data.image_folder(folder, asked.size).images
             warning = f"; fewer than {FEW} are learned by heart" if len(images) < FEW else ""
             print(f"{folder}: {len(images)} pictures{warning}", flush=True)
-        domains.append(images.to(fabric.device))
+            domains.append(images.to(fabric.device))
     return domains
+
+
+def names_of(asked):
+    """What the two looks are called: the folders' names, with their parents' where they are alike."""
+    first, second = asked.first.resolve(), asked.second.resolve()
+    if first.name != second.name:
+        return first.name, second.name
+    return tuple(f"{folder.parent.name}/{folder.name}" for folder in (first, second))
 
 
 def told_time(seconds):
@@ -166,8 +179,7 @@ def saved_run(fabric, asked, settings):
 
 def train(fabric, asked):
     """The whole run; returns its `Run`."""
-    names = [folder.resolve().name for folder in (asked.first, asked.second)]
-    domains = read(fabric, asked)
+    names, domains = names_of(asked), read(fabric, asked)
     settings = {
         "size": asked.size,
         "steps": asked.steps,
@@ -225,7 +237,14 @@ def advice(error, asked):
     return str(error).replace("run the cell again", "run the command again")
 
 
+TOLD = (
+    *(Unusable, ImageFolderError, CheckpointError, SaveError, Diverged),
+    MisconfigurationException,
+)
+
+
 def main(arguments=None):
+    """Run the command; returns its `Run`. Raises SystemExit with what went wrong."""
     asked = parser().parse_args(arguments)
     first = True
     try:
@@ -235,9 +254,10 @@ def main(arguments=None):
         return train(fabric, asked)
     except torch.OutOfMemoryError as error:
         sys.exit(f"\n{advice(error, asked)}")
-    except (Unusable, ImageFolderError, CheckpointError, SaveError, Diverged) as error:
-        # Every process meets these alike. Only the first one says so, and fails.
+    except TOLD as error:  # by every process alike: the first one says so, and fails
         sys.exit(f"\n{advice(error, asked)}" if first else 0)
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. What has been written is whole; --resume goes on from there.")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from utils.notebooks import definitions
+from utils.store import CheckpointError
 from utils.train import Diverged, _interrupt_as_flag
 
 LOSSES = ("loss", "discriminator", "adversarial", "cycle")
@@ -153,8 +154,8 @@ class Run:
             for name, value in zip(LOSSES, row, strict=False):
                 if not math.isfinite(value):
                     raise Diverged(
-                        f"step {step}: {name} is {value}. The last checkpoint is from before that; "
-                        "train again with another --seed, or with --precision 32-true"
+                        f"step {step}: {name} is {value}. Checkpoints hold only what came before. Go "
+                        "on with --resume --precision 32-true, or begin anew with another --seed"
                     )
         self.losses = torch.cat([self.losses, rows[:, :-1]])
         if self.fabric.is_global_zero:
@@ -180,7 +181,13 @@ class Run:
         return found
 
     def _load(self, module, name):
-        module.load_state_dict(part(self.saved, name + "."))
+        try:
+            module.load_state_dict(part(self.saved, name + "."))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint is of other networks than notebook 05c has now: {error}. Train anew "
+                "with another --out, or resume with the edition of the course that began"
+            ) from None
 
     def _load_side(self, optimizer, prefix):
         """The moments of a checkpoint; rates stay as the loop has just set them."""

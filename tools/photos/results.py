@@ -2,7 +2,6 @@
 
 import io
 import os
-import pathlib
 from collections import Counter
 
 import torch
@@ -57,21 +56,22 @@ def before_and_after(generators, domains, names, path):
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=110)
+    fig.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(fig)
     atomic_write(path, buffer.getvalue())
 
 
 def file_names(folder, found):
     """A PNG's name for each image of `image_folder(folder)`: relative paths, each only once."""
-    skipped = tuple(f"{line.partition(': ')[0]}" for line in found.skipped)
-    single = found.classes == [folder.name]
-    places = [folder] if single else [folder / name for name in found.classes]
+    shown = folders._visible(folder)
+    places = [place for place in shown if place.is_dir() and not place.is_symlink()] or [folder]
     files = [file.relative_to(folder) for place in places for file in folders._visible(place)]
-    files = [file for file in files if str(file) not in skipped]
-    stems = Counter(file.with_suffix("") for file in files)
+    files = [
+        file for file in files if not any(line.startswith(f"{file}: ") for line in found.skipped)
+    ]
+    alike = Counter(file.with_suffix("") for file in files)
     return [
-        file.with_suffix(".png") if stems[file.with_suffix("")] == 1 else f"{file}.png"
+        file.with_suffix(".png") if alike[file.with_suffix("")] == 1 else f"{file}.png"
         for file in files
     ]
 
@@ -139,9 +139,7 @@ def finish(means, cycle, domains, names, folder, about, out):
     generators = plain(means, cycle)
     store.write(out / "translator.safetensors", generators.state_dict(), about)
     before_and_after(generators, domains, names, out / "before_after.png")
-    count = translate_folder(
-        generators[0], pathlib.Path(folder), about["size"], out / "translated"
-    )
+    count = translate_folder(generators[0], folder, about["size"], out / "translated")
     difference = export_explorer(generators, domains, names, out)
     print(
         f"{out / 'before_after.png'}: both ways\n"

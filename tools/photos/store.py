@@ -51,6 +51,8 @@ def checkpoints(folder):
 
 def keep(folder, step, tensors, about):
     """Write the checkpoint of a step, then remove all but the last three. Raises SaveError."""
+    for draft in folder.glob(".*"):  # of a process that was killed while it wrote
+        draft.unlink()
     write(folder / f"{step:08d}.safetensors", tensors, about | {"step": step})
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
