@@ -177,7 +177,11 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(seasons, tmp_path):
 
 
 def test_an_interrupt_ends_the_run_after_a_checkpoint():
-    made, kept = bare_run(40, show=lambda step, _: os.kill(os.getpid(), signal.SIGINT))
+    def show(step, _):
+        if step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made, kept = bare_run(40, show=show)
     made.fit(pictures(), 2)
     assert made.stopped and list(kept) == [20] and len(made.losses) == 20
     again, kept_again = bare_run(40, saved=kept[20])
@@ -207,9 +211,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_kept():
 # ------------------------------------------------------------------ the whole command
 
 
-def test_a_run_leaves_pictures_translations_and_an_explorer(
-    seasons, tmp_path, capsys, monkeypatch
-):
+def test_a_run_leaves_pictures_translations_and_an_explorer(seasons, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(results, "export_explorer", EXPORT)
     Image.new("RGB", (40, 40), "red").save(tmp_path / "winter" / "0.jpg")
     out = tmp_path / "out"
@@ -308,6 +310,7 @@ def test_odd_pictures_one_picture_and_none(seasons, tmp_path, capsys):
         (["--size", "8"], "say 16"),
         (["--steps", "0"], "--steps 0"),
         (["--batch", "-1"], "--batch -1"),
+        (["--devices", "0"], "--devices 0"),
         (["--resume"], "no checkpoint to resume from"),
         (["--translate", "nowhere"], "nowhere is not a folder"),
     ],
@@ -382,10 +385,6 @@ def test_a_gpu_out_of_memory_is_told_what_to_do(seasons, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Run, "fit", full)
     assert "--batch 2" in refused(seasons, tmp_path / "out")
     assert "--size 64" in refused(seasons, tmp_path / "out", "--batch", "1", "--size", "128")
-
-
-def test_lost_devices_are_named(seasons, tmp_path):
-    assert "devices" in refused(seasons, tmp_path / "out", "--devices", "0").lower()
 
 
 def test_pictures_are_spread_evenly():

@@ -83,6 +83,7 @@ def test_imports_are_declared():
         "jupyter_client": "nbclient",
         "websocket": "jupyterlab",
         "ot": "pot",
+        "lightning_fabric": "lightning-fabric",
     }
     ours = {"utils", "tools", *(p.stem for p in (ROOT / "tests").glob("*.py"))}
     sources = {str(p): p.read_text(encoding="utf-8") for p in tracked() if p.suffix == ".py"}

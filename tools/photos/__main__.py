@@ -76,9 +76,10 @@ def check(asked):
     if asked.size < SMALLEST or asked.size % 4:
         near = max(SMALLEST, round(asked.size / 4) * 4)
         raise Unusable(f"--size {asked.size}: a multiple of four from {SMALLEST} on, say {near}")
-    for name in ("steps", "batch", "every"):
-        if getattr(asked, name) < 1:
-            raise Unusable(f"--{name} {getattr(asked, name)}: it has to be at least 1")
+    for name in ("steps", "batch", "every", "devices"):
+        value = getattr(asked, name)
+        if value != "auto" and value < 1:
+            raise Unusable(f"--{name} {value}: it has to be at least 1")
     for folder in filter(None, (asked.first, asked.second, asked.translate)):
         if not folder.is_dir():
             raise Unusable(f"{folder} is not a folder; give the folder that holds the pictures")
