@@ -87,6 +87,10 @@ def check(asked):
             raise Unusable(
                 f"--out {asked.out} lies in {folder}, among the pictures; name a folder elsewhere"
             )
+
+
+def check_out(asked):
+    """Raise Unusable where --out and --resume do not suit each other."""
     kept = store.checkpoints(asked.out / "checkpoints")
     if kept and not asked.resume:
         raise Unusable(
@@ -118,8 +122,9 @@ def read(fabric, asked):
     with contextlib.redirect_stdout(sys.stdout if fabric.is_global_zero else io.StringIO()):
         for folder in (asked.first, asked.second):
             images = data.image_folder(folder, asked.size).images
+            count = f"{len(images)} picture{'s' if len(images) > 1 else ''}"
             warning = f"; fewer than {FEW} are learned by heart" if len(images) < FEW else ""
-            print(f"{folder}: {len(images)} pictures{warning}", flush=True)
+            print(f"{folder}: {count}{warning}", flush=True)
             domains.append(images.to(fabric.device))
     return domains
 
@@ -156,8 +161,8 @@ class Progress:
         left = (now - self.begun) / (step - self.first) * (self.steps - step)
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
         line = f"step {step} of {self.steps}, about {told_time(left)} left; {numbers}"
-        print(f"\r{line:<110}" if terminal and step < self.steps else line,
-              end="" if terminal and step < self.steps else "\n", flush=True)  # fmt: skip
+        end = "\n" if step == self.steps or not terminal else ""
+        print(f"\r{line:<110}" if terminal else line, end=end, flush=True)
 
 
 def saved_run(fabric, asked, settings):
@@ -224,17 +229,19 @@ def advice(error, asked):
     kept = store.checkpoints(asked.out / "checkpoints")
     whole = f"The last whole checkpoint is {kept[-1]}: go on from it by --resume." if kept else ""
     if isinstance(error, torch.OutOfMemoryError):
-        smaller = (
-            f"--batch {asked.batch // 2}" if asked.batch > 1
-            else f"--size {max(SMALLEST, asked.size // 8 * 4)}"
-        )  # fmt: skip
+        half = max(SMALLEST, asked.size // 8 * 4)
+        smaller = f"--batch {asked.batch // 2}" if asked.batch > 1 else f"--size {half}"
         return (
-            f"the GPU has no room for {asked.batch} pictures of {asked.size} x {asked.size} a step "
-            f"beside what else it holds (nvidia-smi shows that). Start again with {smaller}. {whole}"
+            f"the GPU has no room for {asked.batch} pictures of {asked.size} x {asked.size} a step. "
+            f"If other programs hold it (nvidia-smi shows them), wait for them; else begin anew with "
+            f"{smaller}. {whole}"
         )
     if isinstance(error, SaveError):
         cause = getattr(error.__cause__, "strerror", None)
-        return f"{cause or error}: nothing more can be written to {asked.out}. Free some space. {whole}"
+        return (
+            f"{cause or error}: nothing more can be written to {asked.out}. Free some space, or name a "
+            f"writable folder by --out. {whole}"
+        )
     return str(error).replace("run the cell again", "run the command again")
 
 
@@ -252,6 +259,7 @@ def main(arguments=None):
         check(asked)
         fabric = engine(asked)
         first = fabric.is_global_zero
+        loop.by_first(fabric, lambda: check_out(asked))
         return train(fabric, asked)
     except torch.OutOfMemoryError as error:
         sys.exit(f"\n{advice(error, asked)}")

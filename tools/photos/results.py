@@ -40,6 +40,11 @@ def translated(generator, pictures):
     return torch.cat([generator.translate(part) for part in pictures.split(CHUNK)])
 
 
+def middle(size, place):
+    """Where the middle of the picture in that row or column of an `image_grid` lies, in pixels."""
+    return (size + max(1, round(size / 8))) * place + size / 2
+
+
 def before_and_after(generators, domains, names, path):
     """Write a grid of some pictures, translated and back again, both ways."""
     fig, axes = plt.subplots(2, 1, figsize=(1.4 * COLUMNS + 1.6, 8.9), layout="constrained")
@@ -47,10 +52,9 @@ def before_and_after(generators, domains, names, path):
         x = spread(domains[k], COLUMNS)
         there = translated(generators[k], x)
         back = translated(generators[1 - k], there)
-        size = x.shape[-1]
         image_grid(torch.cat([x, there, back]), columns=len(x), ax=ax)
         ax.set_axis_on()
-        places = [(size + max(1, round(size / 8))) * row + size / 2 for row in range(3)]
+        places = [middle(x.shape[-1], row) for row in range(3)]
         ax.set_yticks(places, [names[k], f"as {names[1 - k]}", "and back"], fontsize=12)
         ax.set_xticks([])
         ax.tick_params(length=0)
@@ -100,8 +104,10 @@ def export_explorer(generators, domains, names, out):
     with torch.no_grad():
         first = live(torch.tensor([[0.0, 1.0]]))["image"]
     labels = ["as it is", "translated", "and back"]
-    fig, ax = plt.subplots(figsize=(7.2, 2.9), layout="constrained")
-    image_grid(first, columns=3, ax=ax, title="     ".join(labels))
+    fig, ax = plt.subplots(figsize=(7.2, 2.9))
+    image_grid(first, columns=3, ax=ax)
+    for column, label in enumerate(labels):
+        ax.text(middle(first.shape[-1], column), -2, label, ha="center", va="bottom", fontsize=16)
     save_figure(
         f"{EXPLORER}_still.png",
         fig,
