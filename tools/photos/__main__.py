@@ -213,6 +213,7 @@ def train(fabric, asked):
         show=Progress(asked.steps, first), saved=saved,
     )  # fmt: skip
     means = run.fit(domains, asked.batch)
+    loop.part_company(fabric)
     if fabric.is_global_zero:
         if run.stopped:
             print(f"\nStopped after {len(run.losses)} steps; --resume goes on from there.")
@@ -254,17 +255,18 @@ TOLD = (
 def main(arguments=None):
     """Run the command; returns its `Run`. Raises SystemExit with what went wrong."""
     asked = parser().parse_args(arguments)
-    first = True
+    fabric = None
     try:
         check(asked)
         fabric = engine(asked)
-        first = fabric.is_global_zero
         loop.by_first(fabric, lambda: check_out(asked))
         return train(fabric, asked)
     except torch.OutOfMemoryError as error:
         sys.exit(f"\n{advice(error, asked)}")
     except TOLD as error:  # by every process alike: the first one says so, and fails
-        sys.exit(f"\n{advice(error, asked)}" if first else 0)
+        if fabric is not None:
+            loop.part_company(fabric)
+        sys.exit(f"\n{advice(error, asked)}" if fabric is None or fabric.is_global_zero else 0)
     except KeyboardInterrupt:
         sys.exit("\nStopped. What has been written is whole; --resume goes on from there.")
 

@@ -59,6 +59,14 @@ def by_first(fabric, work):
     return result
 
 
+def part_company(fabric):
+    """End the conversation of the processes. One that just leaves may crash on its way out, and
+    Fabric then kills the others."""
+    if torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def shared(draw, fabric):
     """A draw of this process's slice: the slices of all processes are one larger draw."""
 
