@@ -72,11 +72,14 @@ def test_a_student_lands_in_the_own_copy(room, ada):
 
 
 def test_cells_run_in_the_own_copy_and_sliders_move(ada, kernel):
-    code = "import os, utils; print(os.getcwd(), utils.__file__, utils.SHARED, sep='\\n')"
-    where, imported, shared = kernel.run(code).split()
+    code = (
+        "import os, utils\nfrom utils import explore\n"
+        "print(os.getcwd(), utils.__file__, explore.BUNDLE.resolve())"
+    )
+    where, imported, bundle = kernel.run(code).split()
     assert where == str(ada.copy / "notebooks")
     assert imported == str(ada.copy / "utils/__init__.py")
-    assert shared == str(ada.room.course)
+    assert bundle == str(ada.room.course / "build/explorer")
     kernel.run("from utils import explore\nlive = explore.Explorer('03_vae/plane')\nlive")
     kernel.move_slider([1.5, -0.5])
     assert kernel.run("print(live.values)").strip() == "[1.5, -0.5]"

