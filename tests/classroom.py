@@ -63,7 +63,8 @@ def install():
     """The hub's packages in build/hub, layered over the course's environment; return its Python."""
     hub.install_proxy()
     python, stamp = VENV / "bin" / "python", VENV / "lecture-stamp.txt"
-    texts = [env.read(name) for name in ("hub/requirements.txt", "requirements.txt")]
+    parts = ("hub/requirements.txt", "requirements.txt", "tools/jupyter/kernel.py")
+    texts = [env.read(part) for part in parts]
     wanted = env.digest(*texts, sys.prefix, _python_for_all())
     if env.is_stamped(stamp, wanted):
         return python
