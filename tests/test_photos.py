@@ -4,7 +4,6 @@ import csv
 import os
 import pickle
 import re
-import resource
 import shlex
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, posix
 from lightning_fabric import Fabric
 from PIL import Image
 
@@ -359,7 +358,10 @@ def test_a_checkpoint_of_other_networks_is_a_readable_difference(seasons, tmp_pa
     assert "other networks" in told and "enter.weight" in told
 
 
+@posix
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint_whole(seasons, tmp_path, monkeypatch):
+    import resource
+
     whole, limits = store.keep, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def keep(folder, step, *rest):
