@@ -34,9 +34,7 @@ class Kernel:
 
     def receive(self):
         data = self.socket.recv()
-        if isinstance(
-            data, bytes
-        ):  # a message with buffers: their number, where each begins, JSON first
+        if isinstance(data, bytes):  # with buffers: their number, where each begins, JSON first
             first, second = struct.unpack_from("!2I", data, 4)
             data = data[first:second]
         message = json.loads(data)

@@ -388,6 +388,29 @@ def test_every_figure_is_shown():
     assert not lone
 
 
+LINE_OF_TEXT = re.compile(
+    r'<g [^>]*transform="translate\((\S+) (\S+)\)(?: rotate\((\S+)\))? scale\((\S+) -\S+\)">(.*?)</g>',
+    re.S,
+)
+LETTER = re.compile(r'<use [^>]*(?:translate\(|\bx=")([\d.]+)')
+CAPITAL = 70  # its height, in the units in which Matplotlib draws letters
+
+
+@pytest.mark.parametrize("path", [p for p in FIGURES if p.suffix == ".svg"], ids=lambda p: p.stem)
+def test_no_text_of_a_figure_is_cut(path):
+    """Each line lies inside the picture, from its capitals' tops to where its last letter begins."""
+    svg = path.read_text(encoding="utf-8")
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    for x, y, turn, scale, letters in LINE_OF_TEXT.findall(svg):
+        x, y, scale = float(x), float(y), float(scale)
+        length = scale * max(map(float, LETTER.findall(letters)), default=0)
+        if turn == "-90":
+            left, right, top, bottom = x - CAPITAL * scale, x, y - length, y
+        else:
+            left, right, top, bottom = x, x + length, y - CAPITAL * scale, y
+        assert min(left, top) > -1 and right < width + 1 and bottom < height + 1, (x, y)
+
+
 def test_live_models_come_from_the_present_code():
     by_section = {p.stem[:2]: [] for p in NOTEBOOKS}
     for path in NOTEBOOKS:

