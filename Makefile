@@ -3,7 +3,7 @@ PYTHON ?= python3
 TASK = $(PYTHON) -I tools/env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help lecture test check slides pages notebooks spread readers figures results lint lock newest clean
+.PHONY: help lecture test check slides pages site notebooks spread readers figures results lint lock newest clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ slides:  ## HTML, PDF and PPTX of every deck (ONLY="03:6,11,12" cuts slides out)
 
 pages:  ## every notebook as a static page, sliders alive
 	@$(TASK) pages $(ONLY)
+
+site:  ## the course for a static host, in build/site/
+	@$(TASK) site
 
 notebooks:  ## execute notebooks and store them (ONLY=03a for some, SEED=1, SEEDS=all)
 	@$(TASK) notebooks $(ONLY)

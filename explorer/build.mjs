@@ -1,7 +1,8 @@
 // Bundle the explorer: build/explorer/element.js (slides and pages, the runtime inside),
-// build/explorer/widget.js (notebooks) and build/explorer/ort.wasm.gz (the runtime alone).
+// build/explorer/widget.js (notebooks), build/explorer/site/ (pages that fetch what they need) and
+// build/explorer/ort.wasm.gz (the runtime alone).
 import { build } from "esbuild";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -12,6 +13,7 @@ const runtime = path.join(here, "../node_modules/onnxruntime-web");
 const wasm = path.join(runtime, "dist/ort-wasm-simd-threaded.wasm");
 const { version } = JSON.parse(await readFile(path.join(runtime, "package.json"), "utf8"));
 
+await rm(path.join(out, "site"), { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 await writeFile(path.join(out, "ort.wasm.gz"), gzipSync(await readFile(wasm), { level: 9 }));
 
@@ -40,4 +42,17 @@ await build({
   entryPoints: ["widget.js"],
   format: "esm",
   outfile: path.join(out, "widget.js"),
+});
+await build({
+  ...common,
+  entryPoints: ["site.js"],
+  format: "esm",
+  splitting: true,
+  outdir: path.join(out, "site"),
+});
+await build({
+  ...common,
+  entryPoints: ["unpack.js"],
+  format: "iife",
+  outfile: path.join(out, "site", "unpack.js"),
 });

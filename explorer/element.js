@@ -1,25 +1,18 @@
-// The explorer on a slide or a static page: <latent-explorer name="03_vae/plane">.
+// The explorer where everything is inside the page.
 // The page carries each spec as <script type="application/json" data-explorer="NAME">.
 import wasm from "../build/explorer/ort.wasm.gz";
-import { Explorer } from "./core.js";
-import { bytesFromBase64, loadRuntime } from "./runtime.js";
+import { bytesFromBase64, gunzip, loadRuntime } from "./runtime.js";
+import { fill } from "./tag.js";
 
 class LatentExplorer extends HTMLElement {
   connectedCallback() {
     if (this.explorer) return;
-    const name = this.getAttribute("name");
-    const source = document.querySelector(`script[data-explorer="${name}"]`);
+    const source = document.querySelector(`script[data-explorer="${this.getAttribute("name")}"]`);
     const spec = JSON.parse(source.textContent);
-    this.explorer = new Explorer(this, spec, {
-      channel: `lecture:${location.pathname}:${name}`,
-      fill: Boolean(this.closest("section")),
-      load: async () => ({
-        ort: await loadRuntime(() => bytesFromBase64(wasm)),
-        model: bytesFromBase64(spec.model),
-      }),
-    });
-    const repaint = new MutationObserver(() => this.explorer.paint());
-    repaint.observe(document.documentElement, { attributeFilter: ["data-dark"] });
+    fill(this, spec, async () => ({
+      ort: await loadRuntime(() => gunzip(bytesFromBase64(wasm))),
+      model: bytesFromBase64(spec.model),
+    }));
   }
 }
 

@@ -1,4 +1,4 @@
-// onnxruntime-web on one thread, its WebAssembly given as gzipped bytes.
+// onnxruntime-web on one thread, its WebAssembly given as bytes.
 import * as ort from "onnxruntime-web/wasm";
 
 /* global RUNTIME_VERSION */
@@ -9,17 +9,17 @@ const page = (globalThis[Symbol.for(`lecture runtime ${RUNTIME_VERSION}`)] ??= {
   last: Promise.resolve(),
 });
 
-async function gunzip(bytes) {
+export async function gunzip(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }
 
-/** Load the runtime once for the whole page; `wasm` returns the gzipped bytes. */
+/** Load the runtime once for the whole page; `wasm` returns its bytes. */
 export function loadRuntime(wasm) {
   page.ready ??= (async () => {
     ort.env.wasm.numThreads = 1;
     ort.env.logLevel = "error";
-    ort.env.wasm.wasmBinary = await gunzip(await wasm());
+    ort.env.wasm.wasmBinary = await wasm();
     return ort;
   })();
   page.ready.catch(() => { page.ready = null; });

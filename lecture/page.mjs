@@ -3,6 +3,7 @@
 // name of each page is printed once it is written.
 //     node lecture/page.mjs < orders
 import { liteAdaptor } from "mathjax-full/js/adaptors/liteAdaptor.js";
+import { AssistiveMmlHandler } from "mathjax-full/js/a11y/assistive-mml.js";
 import { RegisterHTMLHandler } from "mathjax-full/js/handlers/html.js";
 import { TeX } from "mathjax-full/js/input/tex.js";
 import { AllPackages } from "mathjax-full/js/input/tex/AllPackages.js";
@@ -20,12 +21,12 @@ const STYLE = `${pageStyle()}<style>${read("notebook.css")}</style>`;
 const SCRIPT = `<script>${read("notebook.js")}</script>`;
 
 const adaptor = liteAdaptor();
-RegisterHTMLHandler(adaptor);
+AssistiveMmlHandler(RegisterHTMLHandler(adaptor)); // MathML for those who cannot see the formula
 
 const deckLink = (href) => href.replace(/^\.\.\/lecture\/(\w+)\.md/, "$1.html");
 
 /** A formula in a line, and how far it reaches below: said of its box, which may have to scroll. */
-const INLINE = /<mjx-container class="MathJax" jax="SVG"><svg style="(vertical-align: [-.\d]+ex;)"/g;
+const INLINE = /<mjx-container class="MathJax" jax="SVG" style="position: relative;"><svg style="(vertical-align: [-.\d]+ex;)"/g;
 
 function page({ title, body }) {
   const names = [...new Set([...body.matchAll(EXPLORER)].map((match) => match[1]))];
@@ -43,9 +44,9 @@ function page({ title, body }) {
       ignoreHtmlClass: "output_png",
     },
   ).render();
-  const html = adaptor.doctype(drawn.document) + adaptor.outerHTML(adaptor.root(drawn.document));
+  const html = "<!doctype html>" + adaptor.outerHTML(adaptor.root(drawn.document));
   return html
-    .replace(INLINE, '<mjx-container class="MathJax" jax="SVG" style="$1"><svg')
+    .replace(INLINE, '<mjx-container class="MathJax" jax="SVG" style="position: relative; $1"><svg')
     .replace("</head>", () => `<meta name="viewport" content="width=device-width">${STYLE}</head>`)
     .replace("</body>", () => `${explorerScripts(names)}${SCRIPT}</body>`);
 }

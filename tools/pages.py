@@ -32,25 +32,39 @@ def build(names=()):
 
 
 def _write(waiting):
-    """One process of Node makes all pages; it draws one while we prepare the next."""
+    orders = (
+        {"title": table.title(path), "out": str(target), "body": body(path)}
+        for path, target, _ in waiting
+    )
+    for (path, target, remember), made in zip(waiting, draw(orders)):
+        if made != str(target):
+            raise slides.BuildError(f"{path.name}: its page could not be made, see above")
+        remember()
+        print(f"pages: {os.path.relpath(target, ROOT)}", flush=True)
+
+
+def draw(orders):
+    """Yield the file of each page once it stands, or "" where Node stopped and said why.
+
+    An order has the page's title, its file `out`, and its body in HTML, where TeX stands for
+    formulas. One process of Node makes all pages; it draws one while we prepare the next.
+    """
     slides.BUILD.mkdir(parents=True, exist_ok=True)
     node = subprocess.Popen(
         [slides._node(), "lecture/page.mjs"], cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
+    count = 0
     with node:
         try:
-            for path, target, _ in waiting:
-                order = {"title": table.title(path), "out": str(target), "body": body(path)}
+            for order in orders:
+                count += 1
                 node.stdin.write(json.dumps(order) + "\n")
             node.stdin.close()
         except OSError:  # a broken pipe, or what Windows calls it
-            pass  # Node stopped, and says below at which page
-        for path, target, remember in waiting:
-            if node.stdout.readline().strip() != str(target):
-                raise slides.BuildError(f"{path.name}: its page could not be made, see above")
-            remember()
-            print(f"pages: {os.path.relpath(target, ROOT)}", flush=True)
+            pass  # Node stopped, and says at which page
+        for _ in range(count):
+            yield node.stdout.readline().strip()
 
 
 def _sources(path):

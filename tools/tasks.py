@@ -53,6 +53,13 @@ def pages(*names):
 
 
 @task
+def site():
+    from tools import site as module
+
+    return module.build()
+
+
+@task
 def notebooks(*names):
     from tools import notebooks as module
     from tools import table

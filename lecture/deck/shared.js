@@ -3,7 +3,11 @@
 export const view = new URLSearchParams(location.search).get("view") ?? "";
 export const slides = [...document.querySelectorAll("svg[data-marpit-svg]")];
 export const active = () => slides.findIndex((slide) => slide.classList.contains("bespoke-marp-active"));
-export const state = { dark: new URLSearchParams(location.search).has("dark"), short: false, blank: false };
+const readsInTheDark = () => document.documentElement.hasAttribute("data-site") // on the site only
+  && matchMedia("(prefers-color-scheme: dark)").matches;
+export const state = {
+  dark: new URLSearchParams(location.search).has("dark") || readsInTheDark(), short: false, blank: false,
+};
 
 const channel = new BroadcastChannel(`lecture:${location.pathname}`);
 const listeners = { state: show, hello: () => share({}) };
