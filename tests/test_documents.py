@@ -1,6 +1,5 @@
 """Lines of text: what is on them is known, looks share their geometry, twins are kept apart."""
 
-import time
 from importlib import import_module
 
 import pytest
@@ -127,13 +126,6 @@ def test_a_twin_refuses_to_be_trained_on_but_can_be_scored():
     with torch.no_grad():
         assert (model(lines.images) - twin).abs().mean() > 0
     model(data.documents(3, "clean").images).mean().backward()
-
-
-def test_a_thousand_take_at_most_three_seconds_of_one_core():
-    data.documents(20, "photographed")
-    begun = time.process_time()
-    assert len(data.documents(1000, "photographed").images) == 1000
-    assert time.process_time() - begun < 3
 
 
 # ------------------------------------------------------------------ 20 bad values
