@@ -18,6 +18,7 @@ class Kernel:
         self.connect()
 
     def connect(self):
+        """Open a line to the kernel, in the place of the one there was."""
         where = f"user/{self.student.name}/api/kernels/{self.number}/channels"
         self.socket = websocket.create_connection(
             f"ws://127.0.0.1:{self.student.room.port}/{where}?session_id={self.session}",
