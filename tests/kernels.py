@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 import uuid
 
 import websocket
@@ -34,8 +35,13 @@ class Kernel:
         return header["msg_id"]
 
     def receive(self):
-        data = self.socket.recv()
-        if isinstance(data, bytes):  # with buffers: their number, where each begins, JSON first
+        """The next message. Raises TimeoutError where none comes; the server's pings are none."""
+        kind, end = None, time.monotonic() + SECONDS
+        while kind not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+            if time.monotonic() > end:
+                raise TimeoutError(f"no message of kernel {self.number} in {SECONDS} seconds")
+            kind, data = self.socket.recv_data(control_frame=True)
+        if kind == websocket.ABNF.OPCODE_BINARY:  # how many buffers, where each begins, JSON first
             first, second = struct.unpack_from("!2I", data, 4)
             data = data[first:second]
         message = json.loads(data)
