@@ -6,13 +6,15 @@ import { pathToFileURL } from "node:url";
 const [executablePath, deck] = process.argv.slice(2);
 const timeout = 240_000; // for a machine under load
 const url = pathToFileURL(deck).href;
-const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true, timeout });
+const browser = await puppeteer.launch({
+  browser: "firefox", executablePath, headless: true, timeout, defaultViewport: null, // not known to every Firefox
+  args: ["--width=1280", "--height=720"],
+});
 const errors = [];
 
 async function open(search) {
   const page = await browser.newPage();
   page.on("pageerror", (error) => errors.push(error.message));
-  await page.setViewport({ width: 1280, height: 720 });
   await page.goto(`${url}${search}#2`, { waitUntil: "load", timeout });
   await page.waitForSelector(".deck-help", { timeout });
   return page;
