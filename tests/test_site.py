@@ -124,7 +124,7 @@ def test_there_is_one_copy_of_everything():
 def test_from_a_slide_to_its_part_and_back():
     """Each link of a slide to a part of a notebook is there the other way round."""
     links = 0
-    for (notebook, part), places in site._slides_of().items():
+    for (notebook, part), places in site.slides_of_parts().items():
         page = text(notebook)
         after = page.partition(f'id="{html.escape(unquote(part), quote=False)}"')[2]
         listed = re.search(r'<p class="slides">(.*?)</p>', after)[1]

@@ -166,7 +166,7 @@ def build():
         shutil.copyfile(slides.BUILD / f"{name}.pdf", draft / f"{name}.pdf")
     for deck in slides.decks():
         builder.deck(deck)
-    slides_of = _slides_of()
+    slides_of = slides_of_parts()
     for before, path, after in zip([None, *paths], paths, [*paths[1:], None]):
         builder.notebook(path, before, after, slides_of)
     builder.words(printed)
@@ -208,7 +208,7 @@ def _plain(page):
     return " ".join(TAG.sub(" ", page).split())
 
 
-def _slides_of():
+def slides_of_parts():
     """The slides that lead to each part of a notebook: {(notebook, part): [(deck, number)]}."""
     found = {}
     for deck in slides.decks():

@@ -31,7 +31,7 @@ class Assets:
         self.element = f"<script>{inside}</script>"
         self.runtime = self.add(_runtime(), "bin", "runtime")
         self.unpack = self.add_file(EXPLORER / "site" / "unpack.js")
-        self.script = self._explorer()
+        self.tag = f'<script type="module" src="{self._explorer()}"></script>'
 
     def add(self, content, ending, name):
         """The address of a file with these bytes, seen from a page."""
@@ -53,8 +53,11 @@ class Assets:
         """The page with its figures, fonts, models and the runtime in files of their own."""
         files = {name: self._spec(name, json.loads(text)) for name, text in SPEC.findall(page)}
         page = SPEC.sub("", page)
-        script = f'<script type="module" src="{self.script}"></script>'
-        page = page.replace(self.element, script)
+        if files and self.element not in page:
+            raise slides.BuildError(
+                "a page with sliders has another explorer: make clean, then again"
+            )
+        page = page.replace(self.element, self.tag)
         for name, addresses in files.items():
             element = f'<latent-explorer name="{name}"'
             page = page.replace(element, f"{element} {addresses}")
@@ -62,11 +65,10 @@ class Assets:
 
     def early(self, page):
         """A page that is read from the top: its sliders do not wait for its end."""
-        script = f'<script type="module" src="{self.script}"></script>'
-        if script not in page:
+        if self.tag not in page:
             return page
-        page = page.replace(script, "")
-        return page.replace("</head>", script.replace(" src", " async src") + "</head>", 1)
+        page = page.replace(self.tag, "")
+        return page.replace("</head>", self.tag.replace(" src", " async src") + "</head>", 1)
 
     def _spec(self, name, spec):
         """Write what an explorer is made from; return the attributes that say where it lies."""
