@@ -52,7 +52,7 @@ await build({
 });
 await build({
   ...common,
-  entryPoints: ["unpack.js"],
+  entryPoints: ["engine.js"],
   format: "iife",
-  outfile: path.join(out, "site", "unpack.js"),
+  outfile: path.join(out, "site", "engine.js"),
 });

@@ -4,7 +4,6 @@ import * as controls from "./controls.js";
 import { button, clamp, make } from "./dom.js";
 import { arrange, em, isNarrow } from "./layout.js";
 import { drawPanel, placeAxes } from "./plot.js";
-import { inTurn } from "./runtime.js";
 import { Sound } from "./sound.js";
 import { caption, drawImage, rgb, show } from "./view.js";
 import css from "./style.css";
@@ -27,7 +26,7 @@ export class Explorer {
   /**
    * @param host     the element to fill; its own content, a still figure, is seen until the model runs
    * @param spec     what utils/explore.py writes
-   * @param load     returns (ort, bytes of the model)
+   * @param load     returns the model, see runtime.js
    * @param onValues called with the values once they rest
    * @param channel  name of a BroadcastChannel that keeps several views of one deck alike
    * @param fill     whether the host has a height of its own to fill, as on a slide
@@ -269,10 +268,7 @@ export class Explorer {
 
   async begin(load) {
     try {
-      const { ort, model } = await load();
-      this.ort = ort;
-      this.session = await inTurn(() =>
-        ort.InferenceSession.create(model, { executionProviders: ["wasm"] }));
+      this.model = await load();
       if (this.removed) return this.release();
       await this.update();
       this.come();
@@ -305,7 +301,7 @@ export class Explorer {
   /** Run the model on the newest values. While it runs, further values replace each other. */
   update() {
     this.stale = true;
-    if (this.session && !this.drawing) {
+    if (this.model && !this.drawing) {
       this.drawing = this.run().finally(() => { this.drawing = null; });
     }
     return this.drawing;
@@ -314,9 +310,8 @@ export class Explorer {
   async run() {
     while (this.stale && !this.removed) {
       this.stale = false;
-      const u = new this.ort.Tensor("float32", Float32Array.from(this.values), [1, this.values.length]);
       const drawn = [...this.values];
-      this.latest = await inTurn(() => this.session.run({ u }));
+      this.latest = await this.model.run(drawn);
       this.draw();
       this.host.dispatchEvent(new CustomEvent("explorer-drawn", { detail: drawn }));
     }
@@ -393,8 +388,7 @@ export class Explorer {
   }
 
   release() {
-    const { session } = this;
-    this.session = null;
-    if (session) inTurn(() => session.release());
+    this.model?.release();
+    this.model = null;
   }
 }

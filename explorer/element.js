@@ -1,7 +1,7 @@
 // The explorer where everything is inside the page.
 // The page carries each spec as <script type="application/json" data-explorer="NAME">.
 import wasm from "../build/explorer/ort.wasm.gz";
-import { bytesFromBase64, gunzip, loadRuntime } from "./runtime.js";
+import { bytesFromBase64, gunzip, openModel } from "./runtime.js";
 import { fill } from "./tag.js";
 
 class LatentExplorer extends HTMLElement {
@@ -9,10 +9,8 @@ class LatentExplorer extends HTMLElement {
     if (this.explorer) return;
     const source = document.querySelector(`script[data-explorer="${this.getAttribute("name")}"]`);
     const spec = JSON.parse(source.textContent);
-    fill(this, spec, async () => ({
-      ort: await loadRuntime(() => gunzip(bytesFromBase64(wasm))),
-      model: bytesFromBase64(spec.model),
-    }));
+    fill(this, spec, () =>
+      openModel(() => gunzip(bytesFromBase64(wasm)), bytesFromBase64(spec.model)));
   }
 }
 

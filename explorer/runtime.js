@@ -15,7 +15,7 @@ export async function gunzip(bytes) {
 }
 
 /** Load the runtime once for the whole page; `wasm` returns its bytes. */
-export function loadRuntime(wasm) {
+function loadRuntime(wasm) {
   page.ready ??= (async () => {
     ort.env.wasm.numThreads = 1;
     ort.env.logLevel = "error";
@@ -27,10 +27,26 @@ export function loadRuntime(wasm) {
 }
 
 /** One thing at a time: the runtime is shared by all explorers of a page, and not re-entrant. */
-export function inTurn(work) {
+function inTurn(work) {
   const mine = page.last.then(work);
   page.last = mine.catch(() => {});
   return mine;
+}
+
+/** A model that can be run; `wasm` returns the bytes of the runtime, `onnx` are those of the model. */
+export async function openModel(wasm, onnx) {
+  const ort = await loadRuntime(wasm);
+  const session = await inTurn(() =>
+    ort.InferenceSession.create(onnx, { executionProviders: ["wasm"] }));
+  return {
+    /** { output: { dims, data } } for the values of the controls. */
+    async run(values) {
+      const u = new ort.Tensor("float32", Float32Array.from(values), [1, values.length]);
+      const outputs = Object.entries(await inTurn(() => session.run({ u })));
+      return Object.fromEntries(outputs.map(([name, { dims, data }]) => [name, { dims, data }]));
+    },
+    release: () => inTurn(() => session.release()),
+  };
 }
 
 export function bytesFromBase64(text) {

@@ -1,42 +1,30 @@
-// The explorer on the site: <latent-explorer name="03_vae/plane" spec model unpack runtime>, where
+// The explorer on the site: <latent-explorer name="03_vae/plane" spec model engine runtime>, where
 // the last four are addresses.
 // What it needs lies in files of its own, fetched once it comes into view.
+import { wrap } from "comlink";
 
-async function get(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-  return answer;
-}
+let open = null; // opens a model in the worker of the page
 
-/** The bytes of the runtime, unpacked by a worker. */
-function unpacked(worker, runtime) {
-  return new Promise((resolve, reject) => {
-    const work = new Worker(worker);
-    work.onmessage = ({ data: { bytes, error } }) => {
-      work.terminate();
-      if (bytes) resolve(bytes);
-      else reject(new Error(error));
+function start(address) {
+  const worker = new Worker(address);
+  const failed = new Promise((_, reject) => {
+    worker.onerror = () => {
+      open = null;
+      reject(new Error(`${address} did not start`));
     };
-    work.onerror = () => reject(new Error(`${worker} did not start`));
-    work.postMessage(String(runtime));
   });
+  const engine = wrap(worker);
+  return (...addresses) => Promise.race([engine(...addresses), failed]);
 }
-
-let runtime = null; // that of the page, on its way
 
 async function begin(element) {
-  const file = (name) => new URL(element.getAttribute(name), document.baseURI);
-  runtime ??= unpacked(file("unpack"), file("runtime"));
-  runtime.catch(() => { runtime = null; });
-  const model = get(file("model")).then((answer) => answer.arrayBuffer());
-  const [{ fill, gunzip, loadRuntime }, spec] = await Promise.all([
-    import("./parts.js"),
-    get(file("spec")).then((answer) => answer.json()),
-  ]);
-  fill(element, spec, async () => ({
-    ort: await loadRuntime(() => runtime),
-    model: new Uint8Array(await gunzip(await model)),
-  }));
+  const file = (name) => new URL(element.getAttribute(name), document.baseURI).href;
+  open ??= start(file("engine"));
+  const model = open(file("runtime"), file("model"));
+  model.catch(() => {});
+  const [{ fill }, answer] = await Promise.all([import("./tag.js"), fetch(file("spec"))]);
+  if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
+  fill(element, await answer.json(), () => model);
 }
 
 const watch = new IntersectionObserver((entries) => {

@@ -1,7 +1,7 @@
 // The explorer in a notebook, as an anywidget. One runtime serves all explorers of a page.
 import { Explorer } from "./core.js";
 import { make } from "./dom.js";
-import { gunzip, loadRuntime } from "./runtime.js";
+import { gunzip, openModel } from "./runtime.js";
 import palette from "../utils/palette.json";
 
 /** Whether the notebook is dark: JupyterLab and Notebook say so, VS Code too; else what lies behind. */
@@ -39,8 +39,7 @@ async function render({ model, el }) {
       const id = model.get("runtime").replace("IPY_MODEL_", "");
       const shared = await model.widget_manager.get_model(id);
       const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-      const ort = await loadRuntime(() => gunzip(bytes(shared.get("wasm"))));
-      return { ort, model: bytes(model.get("onnx")) };
+      return openModel(() => gunzip(bytes(shared.get("wasm"))), bytes(model.get("onnx")));
     },
   });
   const fromPython = () => {

@@ -30,7 +30,7 @@ class Assets:
         inside = slides.ELEMENT.read_text(encoding="utf-8").replace("</script", "<\\/script")
         self.element = f"<script>{inside}</script>"
         self.runtime = self.add(_runtime(), "bin", "runtime")
-        self.unpack = self.add_file(EXPLORER / "site" / "unpack.js")
+        self.engine = self.add_file(EXPLORER / "site" / "engine.js")
         self.tag = f'<script type="module" src="{self._explorer()}"></script>'
 
     def add(self, content, ending, name):
@@ -45,7 +45,7 @@ class Assets:
     def _explorer(self):
         """The small file that every page with sliders has; with the first ones it fetches the other."""
         first = EXPLORER / "site" / "site.js"
-        (part,) = re.findall(r"parts-\w+\.js", first.read_text(encoding="utf-8"))
+        (part,) = re.findall(r"tag-\w+\.js", first.read_text(encoding="utf-8"))
         (self.folder / part).write_bytes((EXPLORER / "site" / part).read_bytes())
         return self.add(first.read_bytes(), "js", "explorer")
 
@@ -77,7 +77,7 @@ class Assets:
         files = {
             "spec": self.add(json.dumps(spec).encode(), "json", flat),
             "model": self.add(model, "bin", flat),
-            "unpack": self.unpack,
+            "engine": self.engine,
             "runtime": self.runtime,
         }
         return " ".join(f'{key}="{address}"' for key, address in files.items())
