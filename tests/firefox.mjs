@@ -48,10 +48,19 @@ async function moved() {
   return changed;
 }
 
+/** Formulas of which a part is missing. Firefox says so too soon: of formulas that are still on their way. */
+function broken() {
+  const parts = { mfrac: 2, mroot: 2, msub: 2, msup: 2, msubsup: 3, munder: 2, mover: 2, munderover: 3 };
+  return Object.entries(parts).flatMap(([name, count]) => [...document.querySelectorAll(name)]
+    .filter((formula) => formula.childElementCount !== count).map((formula) => formula.outerHTML));
+}
+
 const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true, timeout });
 const page = await browser.newPage();
 let errors = [];
-page.on("pageerror", (error) => errors.push(error.message));
+page.on("pageerror", ({ message }) => {
+  if (!message.startsWith("Invalid markup: Incorrect number of children")) errors.push(message);
+});
 for (const from of ["file", "http"]) {
   for (const name of names) {
     errors = [];
@@ -62,6 +71,7 @@ for (const from of ["file", "http"]) {
     await page.waitForFunction(`(${all})()`, { timeout });
     const states = await page.evaluate(() =>
       [...document.querySelectorAll("latent-explorer")].map((e) => e.dataset.state));
+    errors.push(...await page.evaluate(broken));
     const live = states.every((state) => state === "live");
     console.log(JSON.stringify({ from, name, states, moved: live ? await page.evaluate(moved) : [], errors }));
   }

@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import pytest
+from moving import all_live
 from nbconvert import HTMLExporter, ScriptExporter
 from windows import until
 
@@ -21,6 +22,7 @@ def test_page_fits_a_phone(chromium, path):
     page = context.new_page()
     page.goto((slides.BUILD / f"{path.stem}.html").as_uri())
     page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    all_live(page)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
     context.close()
 

@@ -239,6 +239,7 @@ def test_light_and_dark_follow_the_reader(tab, base):
 def test_page_fits_a_phone(tab, base, name):
     tab.set_viewport_size({"width": 360, "height": 740})
     tab.goto(f"{base}{name}.html")
+    tab.evaluate(UNFOLD, True)
     assert tab.evaluate("() => document.documentElement.scrollWidth") <= 360
 
 
