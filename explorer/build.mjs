@@ -2,7 +2,7 @@
 // build/explorer/widget.js (notebooks), build/explorer/site/ (pages that fetch what they need) and
 // build/explorer/ort.wasm.gz (the runtime alone).
 import { build } from "esbuild";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -13,7 +13,6 @@ const runtime = path.join(here, "../node_modules/onnxruntime-web");
 const wasm = path.join(runtime, "dist/ort-wasm-simd-threaded.wasm");
 const { version } = JSON.parse(await readFile(path.join(runtime, "package.json"), "utf8"));
 
-await rm(path.join(out, "site"), { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 await writeFile(path.join(out, "ort.wasm.gz"), gzipSync(await readFile(wasm), { level: 9 }));
 
@@ -45,14 +44,7 @@ await build({
 });
 await build({
   ...common,
-  entryPoints: ["site.js"],
-  format: "esm",
-  splitting: true,
-  outdir: path.join(out, "site"),
-});
-await build({
-  ...common,
-  entryPoints: ["engine.js"],
+  entryPoints: ["site.js", "engine.js"],
   format: "iife",
-  outfile: path.join(out, "site", "engine.js"),
+  outdir: path.join(out, "site"),
 });

@@ -2,6 +2,7 @@
 // the last four are addresses.
 // What it needs lies in files of its own, fetched once it comes into view.
 import { wrap } from "comlink";
+import { fill } from "./tag.js";
 
 let open = null; // opens a model in the worker of the page
 
@@ -22,7 +23,7 @@ async function begin(element) {
   open ??= start(file("engine"));
   const model = open(file("runtime"), file("model"));
   model.catch(() => {});
-  const [{ fill }, answer] = await Promise.all([import("./tag.js"), fetch(file("spec"))]);
+  const answer = await fetch(file("spec"));
   if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
   fill(element, await answer.json(), () => model);
 }

@@ -118,7 +118,7 @@ def test_there_is_one_copy_of_everything():
         kept = (slides.DECKS / "live" / f"{name}.onnx").read_bytes()
         assert gzip.decompress((site.SITE / model).read_bytes()) == kept
     for path in (site.SITE / "assets").iterdir():
-        assert path.name in used or path.name.startswith("tag-"), f"nothing uses {path.name}"
+        assert path.name in used, f"nothing uses {path.name}"
 
 
 def test_from_a_slide_to_its_part_and_back():
@@ -187,7 +187,7 @@ def test_bytes_to_the_first_slider(tab, base, sent):
     tab.evaluate(UNFOLD, False)
     live(tab, "04_gan/game")
     assert sent and not any(
-        word in name for name, _ in sent for word in ("runtime", "engine", "tag-", "woff2")
+        word in name for name, _ in sent for word in ("runtime", "engine", "woff2")
     )
 
 

@@ -31,7 +31,8 @@ class Assets:
         self.element = f"<script>{inside}</script>"
         self.runtime = self.add(_runtime(), "bin", "runtime")
         self.engine = self.add_file(EXPLORER / "site" / "engine.js")
-        self.tag = f'<script type="module" src="{self._explorer()}"></script>'
+        explorer = self.add((EXPLORER / "site" / "site.js").read_bytes(), "js", "explorer")
+        self.tag = f'<script type="module" src="{explorer}"></script>'
 
     def add(self, content, ending, name):
         """The address of a file with these bytes, seen from a page."""
@@ -41,13 +42,6 @@ class Assets:
 
     def add_file(self, path):
         return self.add(path.read_bytes(), path.suffix[1:], path.stem)
-
-    def _explorer(self):
-        """The small file that every page with sliders has; with the first ones it fetches the other."""
-        first = EXPLORER / "site" / "site.js"
-        (part,) = re.findall(r"tag-\w+\.js", first.read_text(encoding="utf-8"))
-        (self.folder / part).write_bytes((EXPLORER / "site" / part).read_bytes())
-        return self.add(first.read_bytes(), "js", "explorer")
 
     def outside(self, page):
         """The page with its figures, fonts, models and the runtime in files of their own."""
