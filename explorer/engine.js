@@ -10,19 +10,25 @@ async function get(address) {
   return answer;
 }
 
-async function unpacked(runtime) {
-  const { body } = await get(runtime);
-  return new Response(new XzReadableStream(body)).arrayBuffer();
+let wasm = null; // on its way
+
+function unpack(packed) {
+  wasm = packed.then(({ body }) => new Response(new XzReadableStream(body)).arrayBuffer());
+  wasm.catch(() => { wasm = null; });
 }
 
-let wasm = null; // on its way
+/** Whether the runtime is here from a page before; it is unpacked then. */
+async function kept(runtime) {
+  const answer = await fetch(runtime, { cache: "only-if-cached", mode: "same-origin" });
+  if (answer.ok && !wasm) unpack(Promise.resolve(answer));
+  return answer.ok;
+}
 
 /** A model, see runtime.js, from the addresses of the runtime and of the model. */
 async function open(runtime, model) {
-  wasm ??= unpacked(runtime);
-  wasm.catch(() => { wasm = null; });
+  if (!wasm) unpack(get(runtime));
   const onnx = await gunzip(await (await get(model)).arrayBuffer());
   return proxy(await openModel(() => wasm, new Uint8Array(onnx)));
 }
 
-expose(open);
+expose({ kept, open });

@@ -1,45 +1,54 @@
-// The explorer on the site: <latent-explorer name="03_vae/plane" spec model engine runtime>, where
-// the last four are addresses.
-// What it needs lies in files of its own, fetched once it comes into view.
+// The explorer on the site: <latent-explorer name="03_vae/plane" spec model>, where the last two are
+// addresses, as are data-engine and data-runtime of the script.
+// What it needs lies in files of its own, fetched once it comes into view. The first of a page does
+// not wait for that where it is marked `eager`, or where the runtime is here from a page before.
 import { wrap } from "comlink";
 import { fill } from "./tag.js";
 
-let open = null; // opens a model in the worker of the page
+const address = (name) => new URL(name, document.baseURI).href;
+const [program, runtime] = ["engine", "runtime"].map((name) => address(document.currentScript.dataset[name]));
 
-function start(address) {
-  const worker = new Worker(address);
+/** The models of the page run in its worker; see engine.js. */
+function start() {
+  const worker = new Worker(program);
   const failed = new Promise((_, reject) => {
-    worker.onerror = () => {
-      open = null;
-      reject(new Error(`${address} did not start`));
-    };
+    worker.onerror = () => reject(new Error(`${program} did not start`));
   });
-  const engine = wrap(worker);
-  return (...addresses) => Promise.race([engine(...addresses), failed]);
+  failed.catch(() => { engine = null; });
+  const { open, kept } = wrap(worker);
+  return {
+    open: (model) => Promise.race([open(runtime, model), failed]),
+    kept: Promise.race([kept(runtime), failed]).catch(() => false),
+  };
 }
 
+let engine = start();
+
 async function begin(element) {
-  const file = (name) => new URL(element.getAttribute(name), document.baseURI).href;
-  open ??= start(file("engine"));
-  const model = open(file("runtime"), file("model"));
+  watch.unobserve(element);
+  if (element.begun) return;
+  element.begun = true;
+  engine ??= start();
+  const model = engine.open(address(element.getAttribute("model")));
   model.catch(() => {});
-  const answer = await fetch(file("spec"));
-  if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
-  fill(element, await answer.json(), () => model);
+  try {
+    const answer = await fetch(element.getAttribute("spec"));
+    if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
+    fill(element, await answer.json(), () => model);
+  } catch (error) {
+    element.append("The sliders could not be loaded. Load this page again. ", error.message);
+  }
 }
 
 const watch = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) continue;
-    watch.unobserve(target);
-    begin(target).catch((error) => {
-      target.append("The sliders could not be loaded. Load this page again. ", error.message);
-    });
-  }
+  for (const { target, isIntersecting } of entries) if (isIntersecting) begin(target);
 }, { rootMargin: "25% 0px" });
 
 customElements.define("latent-explorer", class extends HTMLElement {
   connectedCallback() {
-    if (!this.explorer) watch.observe(this);
+    if (this.begun) return;
+    watch.observe(this);
+    if (this.hasAttribute("eager")) begin(this);
+    else if (this === document.querySelector("latent-explorer")) engine?.kept.then((yes) => yes && begin(this));
   }
 });

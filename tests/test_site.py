@@ -17,7 +17,7 @@ from tools.site.assets import SMALL
 
 pytestmark = pytest.mark.browser
 NAMES = ["index", "notation", *(p.stem for p in (*slides.decks(), *all_notebooks()))]
-REFERENCE = re.compile(r'(?:\b(?:href|src|spec|model|engine|runtime)="|url\()([^")>]+)')
+REFERENCE = re.compile(r'(?:\b(?:href|src|spec|model|data-engine|data-runtime)="|url\()([^")>]+)')
 OUTSIDE = re.compile(
     r'(?:src|srcset|spec|data)="(?:https?:)?//|url\(["\']?(?:https?:)?//|<link[^>]+href="https?://'
 )

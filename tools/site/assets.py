@@ -29,10 +29,9 @@ class Assets:
         self.figures = {_digest(p.read_bytes()): p for p in ROOT.glob("figures/*/*")}
         inside = slides.ELEMENT.read_text(encoding="utf-8").replace("</script", "<\\/script")
         self.element = f"<script>{inside}</script>"
-        self.runtime = self.add(_runtime(), "bin", "runtime")
-        self.engine = self.add_file(EXPLORER / "site" / "engine.js")
-        explorer = self.add((EXPLORER / "site" / "site.js").read_bytes(), "js", "explorer")
-        self.tag = f'<script type="module" src="{explorer}"></script>'
+        explorer, engine = (EXPLORER / "site" / name for name in ("site.js", "engine.js"))
+        data = f'data-engine="{self.add_file(engine)}" data-runtime="{self.add(_runtime(), "bin", "runtime")}"'
+        self.tag = f'<script src="{self.add(explorer.read_bytes(), "js", "explorer")}" {data}></script>'
 
     def add(self, content, ending, name):
         """The address of a file with these bytes, seen from a page."""
@@ -71,8 +70,6 @@ class Assets:
         files = {
             "spec": self.add(json.dumps(spec).encode(), "json", flat),
             "model": self.add(model, "bin", flat),
-            "engine": self.engine,
-            "runtime": self.runtime,
         }
         return " ".join(f'{key}="{address}"' for key, address in files.items())
 
