@@ -104,6 +104,19 @@ def test_every_link_leads_somewhere(name):
             assert f'id="{html.escape(unquote(part), quote=False)}"' in found, reference
 
 
+@pytest.mark.parametrize("name", [path.stem for path in all_notebooks()])
+def test_a_link_to_a_part_shows_that_part(tab, base, name):
+    parts = re.findall(r'<h2 id="([^"]+)"', text(name))
+    for part in parts[len(parts) // 2], parts[-1]:
+        tab.goto("about:blank")
+        tab.goto(f"{base}{name}.html#{html.unescape(part)}")
+        until(tab, f"{part} is in the window", """part => {
+            const { top } = document.getElementById(part).getBoundingClientRect();
+            return top > -5 && top < innerHeight - 40;
+        }""", html.unescape(part))  # fmt: skip
+    assert not tab.errors
+
+
 def test_there_is_one_copy_of_everything():
     contents = [path.read_bytes() for path in (site.SITE / "assets").iterdir()]
     assert len(set(contents)) == len(contents)
@@ -150,7 +163,13 @@ UNFOLD = """code => {
 }"""
 
 
+def lay_out_all(tab):
+    """Also what is far from the window."""
+    tab.add_style_tag(content="main > .cell { content-visibility: visible !important; }")
+
+
 def violations(tab, what="document"):
+    lay_out_all(tab)
     tab.evaluate(AXE.read_text(encoding="utf-8"))
     found = tab.evaluate(f"async () => (await axe.run({what})).violations")
     return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
@@ -240,6 +259,7 @@ def test_page_fits_a_phone(tab, base, name):
     tab.set_viewport_size({"width": 360, "height": 740})
     tab.goto(f"{base}{name}.html")
     tab.evaluate(UNFOLD, True)
+    lay_out_all(tab)
     assert tab.evaluate("() => document.documentElement.scrollWidth") <= 360
 
 

@@ -60,8 +60,8 @@ class Assets:
         """A page that is read from the top: its sliders do not wait for its end."""
         if self.tag not in page:
             return page
-        page = page.replace(self.tag, "")
-        return page.replace("</head>", self.tag.replace(" src", " async src") + "</head>", 1)
+        early = self.tag.replace(" src", ' async fetchpriority="high" src')
+        return page.replace(self.tag, "").replace("</head>", f"{early}</head>", 1)
 
     def _spec(self, name, spec):
         """Write what an explorer is made from; return the attributes that say where it lies."""
