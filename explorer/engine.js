@@ -12,23 +12,17 @@ async function get(address) {
 
 let wasm = null; // on its way
 
-function unpack(packed) {
-  wasm = packed.then(({ body }) => new Response(new XzReadableStream(body)).arrayBuffer());
+/** Fetch and unpack the runtime. */
+function prepare(runtime) {
+  wasm ??= get(runtime).then(({ body }) => new Response(new XzReadableStream(body)).arrayBuffer());
   wasm.catch(() => { wasm = null; });
-}
-
-/** Whether the runtime is here from a page before; it is unpacked then. */
-async function kept(runtime) {
-  const answer = await fetch(runtime, { cache: "only-if-cached", mode: "same-origin" });
-  if (answer.ok && !wasm) unpack(Promise.resolve(answer));
-  return answer.ok;
 }
 
 /** A model, see runtime.js, from the addresses of the runtime and of the model. */
 async function open(runtime, model) {
-  if (!wasm) unpack(get(runtime));
+  prepare(runtime);
   const onnx = await gunzip(await (await get(model)).arrayBuffer());
   return proxy(await openModel(() => wasm, new Uint8Array(onnx)));
 }
 
-expose({ kept, open });
+expose({ prepare, open });

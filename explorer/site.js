@@ -1,25 +1,35 @@
 // The explorer on the site: <latent-explorer name="03_vae/plane" spec model>, where the last two are
 // addresses, as are data-engine and data-runtime of the script.
 // What it needs lies in files of its own, fetched once it comes into view. The first of a page does
-// not wait for that where it is marked `eager`, or where the runtime is here from a page before.
+// not wait for that where it is marked `eager`, or where a page before has fetched the runtime.
 import { wrap } from "comlink";
 import { fill } from "./tag.js";
 
 const address = (name) => new URL(name, document.baseURI).href;
 const [program, runtime] = ["engine", "runtime"].map((name) => address(document.currentScript.dataset[name]));
 
+const fetched = {
+  get before() {
+    try { return sessionStorage.getItem("lecture runtime") === runtime; } catch { return false; }
+  },
+  remember() {
+    try { sessionStorage.setItem("lecture runtime", runtime); } catch { /* the reader allows none */ }
+  },
+};
+
 /** The models of the page run in its worker; see engine.js. */
 function start() {
   const worker = new Worker(program);
   const failed = new Promise((_, reject) => {
-    worker.onerror = () => reject(new Error(`${program} did not start`));
+    worker.onerror = () => {
+      engine = null;
+      reject(new Error(`${program} did not start`));
+    };
   });
-  failed.catch(() => { engine = null; });
-  const { open, kept } = wrap(worker);
-  return {
-    open: (model) => Promise.race([open(runtime, model), failed]),
-    kept: Promise.race([kept(runtime), failed]).catch(() => false),
-  };
+  failed.catch(() => {});
+  const { prepare, open } = wrap(worker);
+  if (fetched.before) prepare(runtime);
+  return (model) => Promise.race([open(runtime, model), failed]);
 }
 
 let engine = start();
@@ -29,8 +39,8 @@ async function begin(element) {
   if (element.begun) return;
   element.begun = true;
   engine ??= start();
-  const model = engine.open(address(element.getAttribute("model")));
-  model.catch(() => {});
+  const model = engine(address(element.getAttribute("model")));
+  model.then(fetched.remember, () => {});
   try {
     const answer = await fetch(element.getAttribute("spec"));
     if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
@@ -47,8 +57,8 @@ const watch = new IntersectionObserver((entries) => {
 customElements.define("latent-explorer", class extends HTMLElement {
   connectedCallback() {
     if (this.begun) return;
-    watch.observe(this);
-    if (this.hasAttribute("eager")) begin(this);
-    else if (this === document.querySelector("latent-explorer")) engine?.kept.then((yes) => yes && begin(this));
+    const first = this === document.querySelector("latent-explorer");
+    if (this.hasAttribute("eager") || (first && fetched.before)) begin(this);
+    else watch.observe(this);
   }
 });

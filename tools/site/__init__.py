@@ -141,7 +141,9 @@ class Builder:
             if made != order["out"]:
                 raise slides.BuildError(f"the page {name} could not be made, see above")
             page = pathlib.Path(made).read_text(encoding="utf-8")
-            page = page.replace('><img class="still"', ' eager><img fetchpriority="high" class="still"')
+            page = page.replace(
+                '><img class="still"', ' eager><img fetchpriority="high" class="still"'
+            )
             self.write(
                 f"{name}.html", page, abouts[name], bars=(self.fill("top"), self.fill("foot"))
             )

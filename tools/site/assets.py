@@ -30,8 +30,10 @@ class Assets:
         inside = slides.ELEMENT.read_text(encoding="utf-8").replace("</script", "<\\/script")
         self.element = f"<script>{inside}</script>"
         explorer, engine = (EXPLORER / "site" / name for name in ("site.js", "engine.js"))
-        data = f'data-engine="{self.add_file(engine)}" data-runtime="{self.add(_runtime(), "bin", "runtime")}"'
-        self.tag = f'<script src="{self.add(explorer.read_bytes(), "js", "explorer")}" {data}></script>'
+        data = {"engine": self.add_file(engine), "runtime": self.add(_runtime(), "bin", "runtime")}
+        data = " ".join(f'data-{key}="{address}"' for key, address in data.items())
+        source = self.add(explorer.read_bytes(), "js", "explorer")
+        self.tag = f'<script src="{source}" {data}></script>'
 
     def add(self, content, ending, name):
         """The address of a file with these bytes, seen from a page."""
