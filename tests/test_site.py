@@ -106,15 +106,13 @@ def test_every_link_leads_somewhere(name):
 
 @pytest.mark.parametrize("name", [path.stem for path in all_notebooks()])
 def test_a_link_to_a_part_shows_that_part(tab, base, name):
-    parts = re.findall(r'<h2 id="([^"]+)"', text(name))
-    for part in parts[len(parts) // 2], parts[-1]:
-        tab.goto("about:blank")
-        tab.goto(f"{base}{name}.html#{html.unescape(part)}")
-        until(tab, f"{part} is in the window", """part => {
-            const { top } = document.getElementById(part).getBoundingClientRect();
-            return top > -5 && top < innerHeight - 40;
-        }""", html.unescape(part))  # fmt: skip
-    assert not tab.errors
+    """Also where what lies before it is not laid out."""
+    part = html.unescape(re.findall(r'<h2 id="([^"]+)"', text(name))[-2])
+    tab.goto(f"{base}{name}.html#{part}")
+    until(tab, f"{part} is in the window", """part => {
+        const { top } = document.getElementById(part).getBoundingClientRect();
+        return top > -5 && top < innerHeight - 40;
+    }""", part)  # fmt: skip
 
 
 def test_there_is_one_copy_of_everything():
