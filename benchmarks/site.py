@@ -5,8 +5,8 @@
 Lighthouse judges the start page and 03a as on a telephone. The first slider is timed with a host that sends
 10 Mbit/s and is 40 ms away, on a processor four times slower: from the call of the page, which is scrolled to
 an explorer at once, until the model has drawn; then the second page, with what the browser has kept. Two
-visits: from the start page to 04a, and from 03a, called directly, to 04a. Chromium slows the page's thread, not
-the worker beside it.
+visits: from the start page to 04a, and from 03a, called directly, to 04a. Chromium slows the page's thread,
+not the worker beside it.
 """
 
 import json
