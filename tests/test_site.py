@@ -237,10 +237,18 @@ def test_sliders_of_a_slide_come_when_it_is_shown(tab, base, sent):
     assert len([name for name, _ in sent if name.endswith(".bin")]) == 2  # the runtime, one model
 
 
-def test_an_explorer_that_cannot_come_says_so(tab, base):
-    tab.route("**/*.json", lambda route: route.abort())
+@pytest.mark.parametrize(
+    "lost, says",
+    [
+        ("*.json", "could not be loaded"),
+        ("engine.*", "did not start"),
+        ("runtime.*", "did not start"),
+    ],
+)
+def test_an_explorer_that_cannot_come_says_so(tab, base, lost, says):
+    tab.route(f"**/{lost}", lambda route: route.abort())
     tab.goto(f"{base}index.html")
-    tab.get_by_text("The sliders could not be loaded").wait_for()
+    tab.get_by_text(says).wait_for()
     assert tab.locator("latent-explorer .still").is_visible()
 
 
