@@ -32,15 +32,6 @@ def live(page, name):
     return explorer
 
 
-def all_live(page):
-    """Wait until every explorer of the page shows its first computed picture."""
-    until(
-        page,
-        "every explorer is live",
-        "() => [...document.querySelectorAll('latent-explorer')].every(e => e.dataset.state === 'live')",
-    )
-
-
 def settle(explorer):
     """Wait until the newest values are drawn; return them."""
     return explorer.evaluate(

@@ -341,6 +341,7 @@ def test_still_figures_stand_where_no_script_runs(chromium, deck, broken):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_page_is_alive_without_kernel_or_network(page, notebook):
+    """Every explorer moves, and then all of them fit a phone."""
     page.goto((slides.BUILD / f"{notebook.stem}.html").as_uri())
     assert page.locator("mjx-container").count() > 3
     assert page.locator("[data-mjx-error]").count() == 0
@@ -354,6 +355,11 @@ def test_notebook_page_is_alive_without_kernel_or_network(page, notebook):
         before = picture(explorer)
         nudge(explorer)
         assert picture(explorer) != before, name
+    page.set_viewport_size({"width": 320, "height": 640})
+    until(page, "the window is narrow", "() => innerWidth === 320")
+    wide = page.evaluate("""() => new Promise((done) => requestAnimationFrame(() =>
+        requestAnimationFrame(() => done(document.documentElement.scrollWidth))))""")
+    assert wide <= 320, f"on a telephone the page is {wide} pixels wide"
     assert page.outside == [] and page.errors == []
 
 

@@ -4,7 +4,6 @@ import re
 
 import nbformat
 import pytest
-from moving import all_live
 from nbconvert import HTMLExporter, ScriptExporter
 from windows import until
 
@@ -13,18 +12,6 @@ from tools.notebooks import all_notebooks
 
 by_name = pytest.mark.parametrize("path", all_notebooks(), ids=lambda p: p.stem)
 in_browser = pytest.mark.browser
-
-
-@in_browser
-@by_name
-def test_page_fits_a_phone(chromium, path):
-    context = chromium.new_context(viewport={"width": 320, "height": 640})
-    page = context.new_page()
-    page.goto((slides.BUILD / f"{path.stem}.html").as_uri())
-    page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    all_live(page)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
-    context.close()
 
 
 def folded_notebook(path):

@@ -14,10 +14,9 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import ROOT
-from moving import all_live
 from pypdf import PdfReader
 from skimage.color import deltaE_ciede2000, xyz2lab
-from windows import open_deck, press, slide_with
+from windows import open_deck, press, slide_with, until
 
 from tools import browser, pages, slides, table, tasks
 from tools.notebooks import all_notebooks
@@ -109,7 +108,10 @@ def test_each_slide_shows_the_figures_it_names(page, deck):
 @by_deck
 def test_deck_asks_for_nothing_and_throws_nothing(page, deck):
     open_deck(page, deck)
-    all_live(page)
+    until(
+        page, "every explorer is live",
+        "() => [...document.querySelectorAll('latent-explorer')].every(e => e.dataset.state === 'live')",
+    )  # fmt: skip
     assert page.outside == [] and page.errors == []
 
 
