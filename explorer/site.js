@@ -56,7 +56,6 @@ const watch = new IntersectionObserver((entries) => {
 
 customElements.define("latent-explorer", class extends HTMLElement {
   connectedCallback() {
-    if (this.begun) return;
     const first = this === document.querySelector("latent-explorer");
     if (this.hasAttribute("eager") || (first && fetched.before)) begin(this);
     else watch.observe(this);

@@ -191,7 +191,7 @@ def test_axe_finds_nothing_in_the_dark_and_in_code(tab, base, name):
 
 
 def test_bytes_to_the_first_slider(tab, base, sent):
-    """At most 400 kB before the figures, 4 MB to the first slider; the next page has the runtime."""
+    """At most 400 kB before the figures, 4 MB to the first slider; the next page has it, and begins."""
     tab.goto(f"{base}03a_vae.html")
     tab.wait_for_load_state("networkidle")
     assert sum(size for name, size in sent if not name.endswith(PICTURES)) < 400_000
@@ -201,6 +201,11 @@ def test_bytes_to_the_first_slider(tab, base, sent):
     assert sum(size for _, size in sent) < 4_000_000
     sent.clear()
     tab.goto(f"{base}04a_gan.html")
+    until(
+        tab,
+        "the first explorer is ready before the reader comes to it",
+        "() => document.querySelector('latent-explorer').dataset.state === 'live'",
+    )
     tab.evaluate(UNFOLD, False)
     live(tab, "04_gan/game")
     assert sent and not any(
